@@ -1,0 +1,12 @@
+# bench/NAME_bench.cpp becomes the Google Benchmark program bench_NAME.
+find_package(benchmark REQUIRED)
+list(GET FLEDGE_FLOORS -1 top)
+file(GLOB benchmarks CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/*_bench.cpp)
+foreach(source ${benchmarks})
+  get_filename_component(name ${source} NAME_WE)
+  string(REPLACE "_bench" "" name ${name})
+  add_executable(bench_${name} ${source})
+  get_target_property(view fledge_${top} FLEDGE_VIEW)
+  target_include_directories(bench_${name} PRIVATE ${view})
+  target_link_libraries(bench_${name} PRIVATE fledge_${top} benchmark::benchmark_main)
+endforeach()

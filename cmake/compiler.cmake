@@ -1,0 +1,34 @@
+# Flags that every target shares. The binary runs on any x86-64-v2 machine; faster code sits in files named after
+# their instruction set (see floors.cmake) and is chosen at run time.
+find_program(CCACHE ccache)
+if(CCACHE)
+  # Paths relative to the sources, so that every clone and every build folder shares what was compiled before.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
+endif()
+
+add_library(fledge_flags INTERFACE)
+target_compile_options(fledge_flags INTERFACE -march=x86-64-v2 -Wall -Wextra -Wshadow -Wnon-virtual-dtor
+                                              -fno-math-errno -ffp-contract=off)
+if(FLEDGE_SANITIZE)
+  target_compile_options(fledge_flags INTERFACE -fsanitize=${FLEDGE_SANITIZE} -fno-sanitize-recover=all
+                                                -fno-omit-frame-pointer)
+  target_link_options(fledge_flags INTERFACE -fsanitize=${FLEDGE_SANITIZE})
+endif()
+if(FLEDGE_FUZZ)
+  target_compile_options(fledge_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# Files whose name ends in an instruction set are compiled for it. Such a file includes only intrinsics and plain
+# declarations: an inline function of the standard library compiled here could be the copy that the linker keeps.
+set(FLEDGE_ISA_avx2 -mavx2 -mfma -mf16c)
+set(FLEDGE_ISA_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma)
+set(FLEDGE_ISA_avx512_bf16 ${FLEDGE_ISA_avx512} -mavx512bf16)
+set(FLEDGE_ISA_amx ${FLEDGE_ISA_avx512_bf16} -mamx-tile -mamx-bf16)
+function(fledge_isa_flags file)
+  get_filename_component(name ${file} NAME_WE)
+  foreach(isa avx2 avx512 avx512_bf16 amx)
+    if(name MATCHES "_${isa}$")
+      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${FLEDGE_ISA_${isa}}")
+    endif()
+  endforeach()
+endfunction()

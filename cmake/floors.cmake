@@ -1,0 +1,31 @@
+# One library per floor. A floor sees a folder of links to itself and to the floors below it, and nothing else:
+# an upward include does not compile, because there is no such file.
+set(FLEDGE_FLOORS "")
+
+function(fledge_floor name number)
+  list(APPEND FLEDGE_FLOORS ${name})
+  set(FLEDGE_FLOORS ${FLEDGE_FLOORS} PARENT_SCOPE)
+  set(view ${CMAKE_SOURCE_DIR}/build/floors/${number})
+  file(MAKE_DIRECTORY ${view})
+  foreach(floor ${FLEDGE_FLOORS})
+    file(CREATE_LINK ${CMAKE_SOURCE_DIR}/src/${floor} ${view}/${floor} SYMBOLIC)
+  endforeach()
+
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "_test\\.cpp$|/cli/main\\.cpp$")
+  foreach(source ${sources})
+    fledge_isa_flags(${source})
+  endforeach()
+  add_library(fledge_${name} STATIC ${sources})
+  target_include_directories(fledge_${name} PRIVATE ${view})
+  target_link_libraries(fledge_${name} PUBLIC fledge_flags ${FLEDGE_LINKS_${name}})
+  set_property(TARGET fledge_${name} PROPERTY FLEDGE_VIEW ${view})
+  target_compile_definitions(fledge_${name} PRIVATE FLEDGE_VERSION="${PROJECT_VERSION}"
+                             FLEDGE_HAVE_MPI=$<BOOL:${FLEDGE_HAVE_MPI}>)
+  list(LENGTH FLEDGE_FLOORS count)
+  if(count GREATER 1)
+    math(EXPR below "${count} - 2")
+    list(GET FLEDGE_FLOORS ${below} lower)
+    target_link_libraries(fledge_${name} PUBLIC fledge_${lower})
+  endif()
+endfunction()

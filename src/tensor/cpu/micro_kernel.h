@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "tensor/dtype.h"
+
+namespace fledge::tensor::cpu {
+
+/// A matrix in memory that a packing function reads: element (row, column) stands at
+/// data + row * row_stride + column * column_stride, strides in elements, dtype f32 or bf16.
+struct MatrixView {
+  const void* data;
+  DType dtype;
+  int64_t rows, columns;
+  int64_t row_stride, column_stride;
+
+  MatrixView transposed() const { return {data, dtype, columns, rows, column_stride, row_stride}; }
+};
+
+/// One instruction set's blocks for products of panels: C (f32) = or += A-panel * B-panel.
+///
+/// A left operand [M, K] is packed into ceil(M / rows) panels, a right operand [K, N] into ceil(N / columns) panels.
+/// K is padded with zeros to a multiple of `depth_unit` (padded K), rows and columns with zeros to whole panels, so
+/// that multiply() always computes a full tile and writes only the part that was asked for. Every element of C is the
+/// sum over k in ascending order, the same at every position of a tile: results do not depend on M or N.
+struct MicroKernel {
+  std::string_view name;  ///< "avx512_f32", "amx_bf16", ...
+  DType operand;          ///< element type of packed panels: f32 or bf16
+  int64_t rows;           ///< MR
+  int64_t columns;        ///< NR
+  int64_t depth_unit;     ///< 1 for f32, 2 or 32 for bf16
+
+  /// One panel of each operand. `source` has at most `rows` rows (pack_a) or `columns` columns (pack_b); `panel`
+  /// receives rows * padded K (pack_a) or padded K * columns (pack_b) elements.
+  void (*pack_a)(const MatrixView& source, void* panel);
+  void (*pack_b)(const MatrixView& source, void* panel);
+
+  /// c[used_rows, used_columns] (row stride `c_stride`, f32), over `depth` (a multiple of depth_unit).
+  void (*multiply)(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
+                   int64_t used_rows, int64_t used_columns, bool accumulate);
+
+  int64_t padded_depth(int64_t depth) const { return (depth + depth_unit - 1) / depth_unit * depth_unit; }
+  int64_t a_panel_bytes(int64_t depth) const {
+    return rows * padded_depth(depth) * static_cast<int64_t>(size_of(operand));
+  }
+  int64_t b_panel_bytes(int64_t depth) const {
+    return columns * padded_depth(depth) * static_cast<int64_t>(size_of(operand));
+  }
+};
+
+/// The fastest kernel of this machine (and of the permitted instruction sets) for f32 operands.
+const MicroKernel& f32_micro_kernel();
+/// The same for operands rounded to bf16. Where the machine multiplies bf16 no faster than f32, its panels hold the
+/// rounded values widened to f32 (operand == f32): the products are the same, and exact.
+const MicroKernel& bf16_micro_kernel();
+
+}  // namespace fledge::tensor::cpu

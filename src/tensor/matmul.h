@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/tensor.h"
+
+namespace fledge::tensor {
+
+/// Arithmetic of a matrix product: operands as they are with f32 sums, or rounded to bf16 with f32 sums.
+/// f64 operands are always computed in f64 by the plain reference loop.
+enum class Precision : uint8_t { f32, bf16 };
+
+enum class Activation : uint8_t { none, gelu_exact, gelu_tanh };
+
+/// A right operand [K, N] laid out once for the machine's micro-kernel and used many times.
+/// `bytes` is reused by later packs of the same size. On the meta device it has a size and no content.
+struct PackedMatrix {
+  int64_t depth = 0;    ///< K
+  int64_t columns = 0;  ///< N
+  Precision precision = Precision::f32;
+  Tensor bytes;  ///< u8; or, for f64 operands, the plain f64 matrix
+};
+
+/// What happens to the sums before they are stored: out = activation(sum + bias), or out += sum.
+struct Epilogue {
+  Tensor bias;  ///< [N], f32 (f64 in f64 products); undefined: none
+  Activation activation = Activation::none;
+  Tensor preactivation;     ///< [M, N], dtype of the output: receives sum + bias; undefined: not kept
+  bool accumulate = false;  ///< add to the output instead; excludes bias and activation
+};
+
+/// Bytes that pack() needs for a [K, N] operand.
+size_t packed_bytes(int64_t depth, int64_t columns, Precision precision);
+
+/// Packs b [K, N] (any strides, f32 or bf16; f64 for reference products) into `packed`, with memory from `arena` unless
+/// `packed` already has memory of the right size.
+void pack(const Tensor& b, Precision precision, PackedMatrix& packed, Arena& arena);
+
+/// out[M, N] = a[M, K] * b[K, N]. a: f32, bf16 or f64 with any strides (a transposed view is fine); out: f32, bf16 or
+/// f64, contiguous rows. Each element of the result is summed in an order that depends on K and the precision alone,
+/// never on M, on the row, or on the number of threads. Throws Error where shapes do not fit.
+void matmul(const Tensor& a, const PackedMatrix& b, Tensor& out, const Epilogue& epilogue = {});
+
+/// The same with b packed on the way, in a workspace that is kept between calls.
+void matmul(const Tensor& a, const Tensor& b, Precision precision, Tensor& out, const Epilogue& epilogue = {});
+
+}  // namespace fledge::tensor
