@@ -21,11 +21,12 @@ struct PackedMatrix {
   Tensor bytes;  ///< u8; or, for f64 operands, the plain f64 matrix
 };
 
-/// What happens to the sums before they are stored: out = activation(sum + bias), or out += sum.
+/// What happens to the sums before they are stored: out = residual + activation(sum + bias), or out += sum.
 struct Epilogue {
   Tensor bias;  ///< [N], f32 (f64 in f64 products); undefined: none
   Activation activation = Activation::none;
   Tensor preactivation;     ///< [M, N], dtype of the output: receives sum + bias; undefined: not kept
+  Tensor residual;          ///< [M, N], f32 (f64 in f64 products): added last; undefined: none. May be the output
   bool accumulate = false;  ///< add to the output instead; excludes bias and activation
 };
 
