@@ -8,7 +8,7 @@ foreach(floor ${FLEDGE_FLOORS})
   if(tests)
     add_executable(test_${floor} ${tests})
     get_target_property(view fledge_${floor} FLEDGE_VIEW)
-    target_include_directories(test_${floor} PRIVATE ${view})
+    target_include_directories(test_${floor} PRIVATE ${view} ${CMAKE_SOURCE_DIR}/tests)
     target_compile_definitions(test_${floor} PRIVATE
       FLEDGE_REFERENCE_DIR="${CMAKE_SOURCE_DIR}/tests/reference/data"
       FLEDGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" FLEDGE_HAVE_MPI=$<BOOL:${FLEDGE_HAVE_MPI}>)
