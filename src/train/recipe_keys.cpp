@@ -1,0 +1,250 @@
+// The table of recipe keys, and what is made from it alone.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/toml.h"
+#include "train/recipe.h"
+
+namespace fledge::train {
+namespace {
+
+constexpr double kMany = 1e15;  // Beyond any count; exact in a double.
+
+// A lambda that returns the member, so that the table holds plain function pointers.
+#define FLEDGE_MEMBER(path) (+[](Recipe & recipe) -> auto& { return recipe.path; })
+
+std::vector<RecipeKey> make_keys() {
+  std::vector<RecipeKey> keys;
+  const auto number = [&](std::string_view name, RecipeKey::Access access, double minimum, double maximum,
+                          std::string_view help) -> RecipeKey& {
+    return keys.emplace_back(RecipeKey{name, access, help, minimum, maximum, false, {}, false});
+  };
+  const auto text = [&](std::string_view name, RecipeKey::Access access, std::vector<std::string_view> choices,
+                        std::string_view help) -> RecipeKey& {
+    return keys.emplace_back(RecipeKey{name, access, help, 0, 0, false, std::move(choices), false});
+  };
+  const auto above = [](RecipeKey& key) { key.minimum_excluded = true; };
+  const auto of_new_model = [](RecipeKey& key) -> RecipeKey& {
+    key.of_new_model = true;
+    return key;
+  };
+
+  text("precision", FLEDGE_MEMBER(precision), {"auto", "bf16", "f32"},
+       "Arithmetic of the matrix products. bf16 keeps f32 masters of the weights; auto is bf16 where the machine "
+       "multiplies it faster than f32.");
+  number("steps", FLEDGE_MEMBER(steps), 0, kMany,
+         "Optimizer steps of the whole run. 0: from epochs or minutes; exactly one of the three is given.");
+  number("epochs", FLEDGE_MEMBER(epochs), 0, 1e6, "Length of the run as passes over the training data.");
+  number("minutes", FLEDGE_MEMBER(minutes), 0, 1e6,
+         "Length of the run as time: the speed is measured over the first steps, then the number of steps is fixed and "
+         "saved with the run, so that a resumed run follows the same schedule.");
+  number("max_minutes", FLEDGE_MEMBER(max_minutes), 0, 1e6,
+         "Save and stop after this time, wherever the schedule stands. 0: no limit.");
+
+  text("model.family", FLEDGE_MEMBER(model.family), {"gpt2"}, "The architecture.");
+  text("model.path", FLEDGE_MEMBER(model.path), {},
+       "Folder of a model to start from. Its config.json then gives the shape, and the keys of a new model "
+       "(n_layer, n_embd, ...) are not allowed.");
+  of_new_model(number("model.n_layer", FLEDGE_MEMBER(model.n_layer), 1, 1000, "Transformer blocks."));
+  of_new_model(number("model.n_head", FLEDGE_MEMBER(model.n_head), 1, 1024, "Attention heads; divides n_embd."));
+  of_new_model(number("model.n_embd", FLEDGE_MEMBER(model.n_embd), 1, 65536, "Hidden size."));
+  of_new_model(number("model.n_positions", FLEDGE_MEMBER(model.n_positions), 1, 1 << 20, "Longest context in tokens."));
+  of_new_model(number("model.vocab_size", FLEDGE_MEMBER(model.vocab_size), 0, 1 << 24,
+                      "Rows of the embedding. 0: as many as the tokenizer of the data has."));
+  of_new_model(number("model.embd_pdrop", FLEDGE_MEMBER(model.embd_pdrop), 0, 0.99, "Dropout after the embedding."));
+  of_new_model(number("model.attn_pdrop", FLEDGE_MEMBER(model.attn_pdrop), 0, 0.99, "Dropout of attention weights."));
+  of_new_model(
+      number("model.resid_pdrop", FLEDGE_MEMBER(model.resid_pdrop), 0, 0.99, "Dropout before each residual addition."));
+  above(of_new_model(number("model.layer_norm_epsilon", FLEDGE_MEMBER(model.layer_norm_epsilon), 0, 0.1,
+                            "Added to the variance in layer norm.")));
+  of_new_model(text("model.activation", FLEDGE_MEMBER(model.activation), {"gelu_new", "gelu"},
+                    "gelu_new is the tanh form, gelu the exact one."));
+  above(of_new_model(number("model.initializer_range", FLEDGE_MEMBER(model.initializer_range), 0, 10,
+                            "Standard deviation of the weights at the start.")));
+
+  text("data.path", FLEDGE_MEMBER(data.path), {}, "Folder made by `fledge data prepare`.");
+  text("data.text", FLEDGE_MEMBER(data.text), {},
+       "Text or JSONL files to prepare on the way, instead of data.path; needs data.tokenizer.");
+  text("data.tokenizer", FLEDGE_MEMBER(data.tokenizer), {},
+       "Folder of the tokenizer for data.text. With data.path it is the one the data was prepared with.");
+  text("data.separate_documents", FLEDGE_MEMBER(data.separate_documents), {},
+       "Whether attention stops at the borders of documents that share a sequence.");
+  number("data.val_fraction", FLEDGE_MEMBER(data.val_fraction), 0, 0.5,
+         "Share of the documents of data.text that is kept for validation.");
+
+  text("objective.kind", FLEDGE_MEMBER(objective.kind), {"next_token"}, "What is learned.");
+
+  text("optimizer.kind", FLEDGE_MEMBER(optimizer.kind), {"adamw"}, "The optimizer.");
+  above(number("optimizer.learning_rate", FLEDGE_MEMBER(optimizer.learning_rate), 0, 10,
+               "The highest learning rate of the schedule."));
+  number("optimizer.beta1", FLEDGE_MEMBER(optimizer.beta1), 0, 0.999999, "Decay of the mean of gradients.");
+  number("optimizer.beta2", FLEDGE_MEMBER(optimizer.beta2), 0, 0.999999, "Decay of the mean of squared gradients.");
+  above(number("optimizer.epsilon", FLEDGE_MEMBER(optimizer.epsilon), 0, 1, "Added to the root in AdamW."));
+  number("optimizer.weight_decay", FLEDGE_MEMBER(optimizer.weight_decay), 0, 10,
+         "Decoupled weight decay of matrices; biases and norms have none.");
+  number("optimizer.clip_norm", FLEDGE_MEMBER(optimizer.clip_norm), 0, 1e6,
+         "Longest allowed norm of the whole gradient. 0: no clipping.");
+
+  text("schedule.kind", FLEDGE_MEMBER(schedule.kind), {"cosine", "linear", "constant", "wsd"},
+       "Shape of the learning rate after the warm-up. wsd stays at the top and falls at the end.");
+  number("schedule.warmup_steps", FLEDGE_MEMBER(schedule.warmup_steps), 0, kMany,
+         "Steps over which the learning rate rises from 0.");
+  number("schedule.warmup_ratio", FLEDGE_MEMBER(schedule.warmup_ratio), 0, 1,
+         "The same as a share of all steps, for runs whose number of steps is not known in advance.");
+  number("schedule.decay_steps", FLEDGE_MEMBER(schedule.decay_steps), 0, kMany,
+         "Steps of the fall. 0: all steps after the warm-up; for wsd a fifth of all steps.");
+  number("schedule.min_ratio", FLEDGE_MEMBER(schedule.min_ratio), 0, 1,
+         "Where the learning rate ends, as a share of the highest.");
+
+  number("batch.sequences", FLEDGE_MEMBER(batch.sequences), 1, 1 << 20,
+         "Sequences in one optimizer step, over all processes.");
+  number("batch.sequence_length", FLEDGE_MEMBER(batch.sequence_length), 1, 1 << 20,
+         "Tokens in a sequence; at most the model's context.");
+  number("batch.micro_sequences", FLEDGE_MEMBER(batch.micro_sequences), 0, 1 << 20,
+         "Sequences that go through the model at once; the rest of the step is accumulated, to the same result with "
+         "less memory. Divides batch.sequences. 0: all.");
+
+  number("evaluation.every", FLEDGE_MEMBER(evaluation.every), 0, kMany,
+         "Steps between validations. 0: only at the end.");
+  number("evaluation.batches", FLEDGE_MEMBER(evaluation.batches), 0, kMany,
+         "Batches in one validation. 0: all of the validation data.");
+
+  number("samples.every", FLEDGE_MEMBER(samples.every), 0, kMany, "Steps between samples of text. 0: none.");
+  text("samples.prompts", FLEDGE_MEMBER(samples.prompts), {}, "Beginnings that the samples continue, in turn.");
+  number("samples.max_tokens", FLEDGE_MEMBER(samples.max_tokens), 1, 1 << 20, "Tokens in a sample.");
+  number("samples.temperature", FLEDGE_MEMBER(samples.temperature), 0, 100, "0 takes the likeliest token each time.");
+
+  number("checkpoints.every", FLEDGE_MEMBER(checkpoints.every), 0, kMany,
+         "Steps between checkpoints. 0: only at the end and on Ctrl+C.");
+  number("checkpoints.keep_last", FLEDGE_MEMBER(checkpoints.keep_last), 1, 1000000,
+         "How many of the newest checkpoints stay.");
+  text("checkpoints.keep_best", FLEDGE_MEMBER(checkpoints.keep_best), {},
+       "Whether the checkpoint with the lowest validation loss stays too.");
+
+  text("run.name", FLEDGE_MEMBER(run.name), {}, "Name of the run. Empty: the recipe file's name.");
+  text("run.out", FLEDGE_MEMBER(run.out), {}, "Folder of the run. Empty: runs/NAME.");
+  number("run.seed", FLEDGE_MEMBER(run.seed), 0, 9007199254740992.0,
+         "Decides the weights at the start, the order of the data, dropout and samples.");
+  number("run.threads", FLEDGE_MEMBER(run.threads), 0, 4096, "Threads. 0: one for each core that may be used.");
+  return keys;
+}
+#undef FLEDGE_MEMBER
+
+std::string bound_text(double bound) {
+  return fmt::format("{}", bound);
+}
+
+std::string section_of(std::string_view name) {
+  const size_t dot = name.find('.');
+  return dot == std::string_view::npos ? std::string{} : std::string(name.substr(0, dot));
+}
+
+}  // namespace
+
+const std::vector<RecipeKey>& recipe_keys() {
+  static const std::vector<RecipeKey> keys = make_keys();
+  return keys;
+}
+
+std::string RecipeKey::type_name() const {
+  constexpr const char* kNames[] = {"boolean", "integer", "number", "string", "list of strings"};
+  return kNames[access.index()];
+}
+
+std::string toml_value(const RecipeKey& key, Recipe& recipe) {
+  return std::visit(
+      [&](auto access) -> std::string {
+        auto& value = access(recipe);
+        using Value = std::remove_reference_t<decltype(value)>;
+        if constexpr (std::is_same_v<Value, std::string>) {
+          return base::toml_quoted(value);
+        } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
+          std::vector<std::string> quoted;
+          for (const std::string& item : value) quoted.push_back(base::toml_quoted(item));
+          return fmt::format("[{}]", fmt::join(quoted, ", "));
+        } else if constexpr (std::is_same_v<Value, double>) {
+          // The shortest digits that read back to the same number; TOML wants a point or an exponent.
+          const std::string digits = fmt::format("{}", value);
+          return digits.find_first_of(".en") == std::string::npos ? digits + ".0" : digits;
+        } else {
+          return fmt::format("{}", value);
+        }
+      },
+      key.access);
+}
+
+std::string RecipeKey::default_text() const {
+  Recipe defaults;
+  return toml_value(*this, defaults);
+}
+
+std::string RecipeKey::range_text() const {
+  if (!choices.empty()) {
+    std::vector<std::string> quoted;
+    for (const std::string_view choice : choices) quoted.push_back(base::toml_quoted(choice));
+    return fmt::format("{}", fmt::join(quoted, ", "));
+  }
+  if (access.index() != 1 && access.index() != 2) return "";
+  if (minimum_excluded) return fmt::format("above {}, at most {}", bound_text(minimum), bound_text(maximum));
+  if (maximum >= kMany) return fmt::format("{} or more", bound_text(minimum));
+  return fmt::format("{} to {}", bound_text(minimum), bound_text(maximum));
+}
+
+std::string to_toml(const Recipe& recipe) {
+  Recipe copy = recipe;
+  std::string result, section;
+  for (const RecipeKey& key : recipe_keys()) {
+    const std::string key_section = section_of(key.name);
+    if (key_section != section) result += fmt::format("\n[{}]\n", key_section);
+    section = key_section;
+    const std::string_view name = section.empty() ? key.name : key.name.substr(section.size() + 1);
+    const bool comment = key.of_new_model && !recipe.model.path.empty();
+    result += fmt::format("{}{} = {}\n", comment ? "# from model.path: " : "", name, toml_value(key, copy));
+  }
+  return result;
+}
+
+std::string recipe_reference_markdown() {
+  std::string result, section = "none";
+  for (const RecipeKey& key : recipe_keys()) {
+    if (section_of(key.name) != section) {
+      section = section_of(key.name);
+      result += section.empty() ? "### Length and precision\n\n" : fmt::format("\n### {}\n\n", section);
+      result += "| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
+    }
+    const std::string range = key.range_text();
+    result +=
+        fmt::format("| `{}` | {} | `{}` | {} | {} |\n", key.name, key.type_name(), key.default_text(), range, key.help);
+  }
+  return result;
+}
+
+std::string recipe_reference_text(int width) {
+  std::string result, section;
+  for (const RecipeKey& key : recipe_keys()) {
+    if (section_of(key.name) != section) result += "\n";
+    section = section_of(key.name);
+    const std::string range = key.range_text();
+    result += fmt::format("{} = {}\n", key.name, key.default_text());
+    std::string line = "   ";
+    const auto add_word = [&](std::string_view word) {
+      if (line.size() + 1 + word.size() > static_cast<size_t>(width) && line.size() > 3) {
+        result += line + "\n";
+        line = "   ";
+      }
+      line += ' ';
+      line += word;
+    };
+    std::string text(key.help);
+    if (!range.empty()) text += fmt::format(" ({}: {})", key.type_name(), range);
+    for (size_t start = 0; start < text.size();) {
+      const size_t end = std::min(text.find(' ', start), text.size());
+      add_word(std::string_view(text).substr(start, end - start));
+      start = end + 1;
+    }
+    result += line + "\n";
+  }
+  return result;
+}
+
+}  // namespace fledge::train
