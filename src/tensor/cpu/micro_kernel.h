@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "tensor/dtype.h"
 
@@ -18,6 +19,9 @@ struct MatrixView {
   MatrixView transposed() const { return {data, dtype, columns, rows, column_stride, row_stride}; }
 };
 
+/// Most elements of any kernel's tile.
+constexpr int64_t kMaximumTile = 32 * 32;
+
 /// One instruction set's blocks for products of panels: C (f32) = or += A-panel * B-panel.
 ///
 /// A left operand [M, K] is packed into ceil(M / rows) panels, a right operand [K, N] into ceil(N / columns) panels.
@@ -26,10 +30,12 @@ struct MatrixView {
 /// sum over k in ascending order, the same at every position of a tile: results do not depend on M or N.
 struct MicroKernel {
   std::string_view name;  ///< "avx512_f32", "amx_bf16", ...
+  DType arithmetic;       ///< f32: operands as they are; bf16: rounded to bf16
   DType operand;          ///< element type of packed panels: f32 or bf16
   int64_t rows;           ///< MR
   int64_t columns;        ///< NR
   int64_t depth_unit;     ///< 1 for f32, 2 or 32 for bf16
+  int64_t depth_block;    ///< longest depth that a product sums in one go
 
   /// One panel of each operand. `source` has at most `rows` rows (pack_a) or `columns` columns (pack_b); `panel`
   /// receives rows * padded K (pack_a) or padded K * columns (pack_b) elements.
@@ -54,5 +60,8 @@ const MicroKernel& f32_micro_kernel();
 /// The same for operands rounded to bf16. Where the machine multiplies bf16 no faster than f32, its panels hold the
 /// rounded values widened to f32 (operand == f32): the products are the same, and exact.
 const MicroKernel& bf16_micro_kernel();
+
+/// Every kernel that this machine (and the permitted instruction sets) can run, for tests and benchmarks.
+std::vector<const MicroKernel*> all_micro_kernels();
 
 }  // namespace fledge::tensor::cpu

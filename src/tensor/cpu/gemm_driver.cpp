@@ -1,0 +1,264 @@
+#include "tensor/cpu/gemm_driver.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/parallel.h"
+#include "tensor/arena.h"
+
+// The loops around the micro-kernel, after K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix
+// Multiplication" (2008): blocks of B's columns, blocks of the depth, blocks of A's rows that stay in the L2 cache, and
+// inside of those the panels. Each thread has a rectangle of the output to itself and packs what it needs, so threads
+// never wait for each other.
+namespace fledge::tensor::cpu {
+namespace {
+
+int64_t divide_up(int64_t value, int64_t unit) {
+  return (value + unit - 1) / unit;
+}
+
+int64_t round_up(int64_t value, int64_t unit) {
+  return divide_up(value, unit) * unit;
+}
+
+struct Range {
+  int64_t first, last;
+  int64_t size() const { return last - first; }
+};
+
+/// Part `index` of `count` nearly equal parts of [0, total).
+Range part_of(int64_t total, int64_t index, int64_t count) {
+  return {total * index / count, total * (index + 1) / count};
+}
+
+int64_t cache_bytes(int name, int64_t otherwise) {
+  const long bytes = ::sysconf(name);
+  return bytes > 0 ? bytes : otherwise;
+}
+
+/// Lengths of the blocks. The depth block decides the order of summation, so it depends on K and the kernel alone.
+struct Blocking {
+  int64_t depth;        ///< elements
+  int64_t row_panels;   ///< of A, packed together: half of an L2 cache
+  int64_t column_panels;  ///< of B, used by all blocks of rows before the next: a share of the L3 cache
+
+  Blocking(const MicroKernel& kernel, int64_t total_depth) {
+    static const int64_t l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, int64_t{1} << 20);
+    const int64_t blocks = std::max<int64_t>(1, divide_up(total_depth, kernel.depth_block));
+    depth = kernel.padded_depth(divide_up(total_depth, blocks));
+    constexpr int64_t kColumnBlockBytes = int64_t{4} << 20;
+    row_panels = std::max<int64_t>(1, l2 / 2 / std::max<int64_t>(1, kernel.a_panel_bytes(depth)));
+    column_panels = std::max<int64_t>(1, kColumnBlockBytes / std::max<int64_t>(1, kernel.b_panel_bytes(depth)));
+  }
+};
+
+/// How many threads share the rows and how many the columns. Costs are counted in tiles per unit of depth: a thread
+/// multiplies rows * columns tiles, packs its rows, and reads (or packs) its columns.
+struct Grid {
+  int64_t row_parts = 1, column_parts = 1;
+
+  Grid(int64_t row_panels, int64_t column_panels, int64_t threads) {
+    double best = 0;
+    for (int64_t parts = 1; parts <= threads; ++parts) {
+      const auto rows = static_cast<double>(divide_up(row_panels, parts));
+      const auto columns = static_cast<double>(divide_up(column_panels, threads / parts));
+      const double cost = rows * columns + 0.25 * rows + 0.5 * columns;
+      if (parts == 1 || cost < best) {
+        best = cost;
+        row_parts = parts;
+        column_parts = threads / parts;
+      }
+    }
+  }
+};
+
+MatrixView window(const MatrixView& view, Range rows, Range columns) {
+  const int64_t offset = rows.first * view.row_stride + columns.first * view.column_stride;
+  MatrixView part = view;
+  part.data = static_cast<const std::byte*>(view.data) + offset * static_cast<int64_t>(size_of(view.dtype));
+  part.rows = rows.size();
+  part.columns = columns.size();
+  return part;
+}
+
+/// A thread's memory, kept between calls.
+struct Workspace {
+  std::byte* a_block;
+  std::byte* b_block;
+  float* sums;  ///< partial sums that cannot wait in the output
+};
+
+/// One thread's rectangle of the output.
+class Part {
+ public:
+  Part(const MicroKernel& kernel, const Product& product, const Blocking& blocking, Range row_panels,
+       Range column_panels)
+      : kernel_(kernel),
+        product_(product),
+        blocking_(blocking),
+        depth_(product.a.columns),
+        padded_depth_(kernel.padded_depth(depth_)),
+        row_panels_(row_panels),
+        column_panels_(column_panels) {}
+
+  size_t a_block_bytes() const {
+    const int64_t panels = std::min(blocking_.row_panels, row_panels_.size());
+    return static_cast<size_t>(round_up(panels * kernel_.a_panel_bytes(blocking_.depth), 64));
+  }
+  size_t b_block_bytes() const {
+    if (product_.packed_b != nullptr) return 0;
+    const int64_t panels = std::min(blocking_.column_panels, column_panels_.size());
+    return static_cast<size_t>(round_up(panels * kernel_.b_panel_bytes(blocking_.depth), 64));
+  }
+  size_t sums_bytes() const {
+    if (sums_in_output() || depth_ <= blocking_.depth) return 0;
+    return static_cast<size_t>(row_panels_.size() * kernel_.rows * sums_stride()) * sizeof(float);
+  }
+
+  void run(const Workspace& workspace) const {
+    for (int64_t column = column_panels_.first; column < column_panels_.last; column += blocking_.column_panels) {
+      const Range columns{column, std::min(column + blocking_.column_panels, column_panels_.last)};
+      int64_t start = 0;
+      do {
+        const Range depth{start, std::min(start + blocking_.depth, depth_)};
+        multiply_columns(workspace, columns, depth);
+        start += blocking_.depth;
+      } while (start < depth_);
+    }
+  }
+
+ private:
+  bool sums_in_output() const {
+    return product_.epilogue.out_dtype == DType::f32 && product_.epilogue.residual == nullptr;
+  }
+  int64_t sums_stride() const {
+    return std::min(blocking_.column_panels, column_panels_.size()) * kernel_.columns;
+  }
+
+  void multiply_columns(const Workspace& workspace, Range columns, Range depth) const {
+    const int64_t block_bytes = kernel_.b_panel_bytes(depth.size());
+    const std::byte* b_panels = workspace.b_block;
+    int64_t b_panel_bytes = block_bytes;
+    if (product_.packed_b != nullptr) {
+      b_panel_bytes = kernel_.b_panel_bytes(padded_depth_);
+      b_panels = product_.packed_b + columns.first * b_panel_bytes +
+                 depth.first * kernel_.columns * static_cast<int64_t>(size_of(kernel_.operand));
+    } else {
+      for (int64_t panel = columns.first; panel < columns.last; ++panel) {
+        kernel_.pack_b(window(product_.b, depth, elements(panel, kernel_.columns, product_.b.columns)),
+                       workspace.b_block + (panel - columns.first) * block_bytes);
+      }
+    }
+    for (int64_t row = row_panels_.first; row < row_panels_.last; row += blocking_.row_panels) {
+      const Range rows{row, std::min(row + blocking_.row_panels, row_panels_.last)};
+      for (int64_t panel = rows.first; panel < rows.last; ++panel) {
+        kernel_.pack_a(window(product_.a, elements(panel, kernel_.rows, product_.a.rows), depth),
+                       workspace.a_block + (panel - rows.first) * kernel_.a_panel_bytes(depth.size()));
+      }
+      for (int64_t column = columns.first; column < columns.last; ++column) {
+        const std::byte* b_panel = b_panels + (column - columns.first) * b_panel_bytes;
+        for (int64_t panel = rows.first; panel < rows.last; ++panel) {
+          const std::byte* a_panel = workspace.a_block + (panel - rows.first) * kernel_.a_panel_bytes(depth.size());
+          multiply_tile(workspace, a_panel, b_panel, panel, column, columns.first, depth);
+        }
+      }
+    }
+  }
+
+  void multiply_tile(const Workspace& workspace, const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel,
+                     int64_t column_panel, int64_t first_column_panel, Range depth) const {
+    const TileEpilogue& epilogue = product_.epilogue;
+    const Range rows = elements(row_panel, kernel_.rows, product_.a.rows);
+    const Range columns = elements(column_panel, kernel_.columns, product_.b.columns);
+    const int64_t padded = kernel_.padded_depth(depth.size());
+    const bool first = depth.first == 0, last = depth.last == depth_;
+    if (sums_in_output()) {
+      float* out = static_cast<float*>(epilogue.out) + rows.first * epilogue.out_stride + columns.first;
+      kernel_.multiply(padded, a_panel, b_panel, out, epilogue.out_stride, rows.size(), columns.size(),
+                       !first || epilogue.accumulate);
+      if (last && !epilogue.is_plain()) {
+        finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), out, epilogue.out_stride);
+      }
+      return;
+    }
+    alignas(64) std::array<float, kMaximumTile> tile;
+    float* sums = tile.data();
+    int64_t stride = kernel_.columns;
+    if (!first || !last) {
+      stride = sums_stride();
+      sums = workspace.sums + (row_panel - row_panels_.first) * kernel_.rows * stride +
+             (column_panel - first_column_panel) * kernel_.columns;
+    }
+    kernel_.multiply(padded, a_panel, b_panel, sums, stride, rows.size(), columns.size(), !first);
+    if (last) finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), sums, stride);
+  }
+
+  static Range elements(int64_t panel, int64_t unit, int64_t total) {
+    return {panel * unit, std::min((panel + 1) * unit, total)};
+  }
+
+  const MicroKernel& kernel_;
+  const Product& product_;
+  const Blocking& blocking_;
+  int64_t depth_, padded_depth_;
+  Range row_panels_, column_panels_;
+};
+
+/// Grows when it must and never shrinks, so that a steady run takes no memory.
+std::byte* workspace_memory(size_t bytes) {
+  thread_local Arena arena("matmul workspace");
+  thread_local StoragePointer storage;
+  if (storage == nullptr || storage->bytes() < bytes) {
+    storage.reset();
+    storage = arena.allocate(bytes);
+  }
+  return storage->data();
+}
+
+}  // namespace
+
+void pack_panels(const MicroKernel& kernel, const MatrixView& b, std::byte* packed) {
+  const int64_t bytes = kernel.b_panel_bytes(b.rows);
+  constexpr int64_t kGrainBytes = 64 << 10;
+  base::parallel_for(divide_up(b.columns, kernel.columns), divide_up(kGrainBytes, std::max<int64_t>(bytes, 1)),
+                     [&](int64_t first, int64_t last) {
+                       for (int64_t panel = first; panel < last; ++panel) {
+                         const Range columns{panel * kernel.columns, std::min((panel + 1) * kernel.columns, b.columns)};
+                         kernel.pack_b(window(b, {0, b.rows}, columns), packed + panel * bytes);
+                       }
+                     });
+}
+
+void multiply(const MicroKernel& kernel, const Product& product) {
+  const Blocking blocking(kernel, product.a.columns);
+  const int64_t row_panels = divide_up(product.a.rows, kernel.rows);
+  const int64_t column_panels = divide_up(product.b.columns, kernel.columns);
+  // Waking a thread costs some microseconds: at least a million multiplications for each.
+  const double work = static_cast<double>(row_panels * kernel.rows) * static_cast<double>(product.a.columns) *
+                      static_cast<double>(column_panels * kernel.columns);
+  const int64_t useful = std::max<int64_t>(1, static_cast<int64_t>(work / 1e6));
+  const Grid grid(row_panels, column_panels, std::min<int64_t>(base::thread_count(), useful));
+  const int64_t parts = grid.row_parts * grid.column_parts;
+  const auto part = [&](int64_t index) {
+    return Part(kernel, product, blocking, part_of(row_panels, index / grid.column_parts, grid.row_parts),
+                part_of(column_panels, index % grid.column_parts, grid.column_parts));
+  };
+  size_t a_bytes = 0, b_bytes = 0, sums_bytes = 0;
+  for (int64_t index = 0; index < parts; ++index) {
+    a_bytes = std::max(a_bytes, part(index).a_block_bytes());
+    b_bytes = std::max(b_bytes, part(index).b_block_bytes());
+    sums_bytes = std::max(sums_bytes, part(index).sums_bytes());
+  }
+  const size_t each = a_bytes + b_bytes + sums_bytes;
+  std::byte* memory = workspace_memory(each * static_cast<size_t>(parts));
+  base::parallel_for(parts, 1, [&](int64_t first, int64_t last) {
+    for (int64_t index = first; index < last; ++index) {
+      std::byte* own = memory + each * static_cast<size_t>(index);
+      part(index).run({own, own + a_bytes, reinterpret_cast<float*>(own + a_bytes + b_bytes)});
+    }
+  });
+}
+
+}  // namespace fledge::tensor::cpu

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+
+#include "tensor/cpu/gemm_epilogue.h"
+#include "tensor/cpu/micro_kernel.h"
+
+namespace fledge::tensor::cpu {
+
+/// One matrix product for one micro-kernel: a [M, K] times b [K, N], where b is a view, or was packed whole.
+struct Product {
+  MatrixView a;
+  MatrixView b;                         ///< its shape always; its elements where packed_b is null
+  const std::byte* packed_b = nullptr;  ///< panels of all N columns, each with the whole depth
+  TileEpilogue epilogue;
+};
+
+/// Packs all of b [K, N] into ceil(N / columns) panels one after another, in parallel.
+void pack_panels(const MicroKernel& kernel, const MatrixView& b, std::byte* packed);
+
+/// Computes the product with every thread. M and N are not 0.
+void multiply(const MicroKernel& kernel, const Product& product);
+
+}  // namespace fledge::tensor::cpu

@@ -1,0 +1,55 @@
+#include "tensor/cpu/gemm_epilogue.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/gemm_epilogue.cpp"
+#include <hwy/foreach_target.h>
+//
+#include "tensor/cpu/math-inl.h"
+#include "tensor/cpu/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fledge::tensor::cpu::HWY_NAMESPACE {
+
+template <typename Out>
+void finish_row(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t columns, const float* sums) {
+  const FloatTag d;
+  Out* const out = static_cast<Out*>(epilogue.out) + row * epilogue.out_stride + column;
+  Out* const preactivation = static_cast<Out*>(epilogue.preactivation) + row * epilogue.preactivation_stride + column;
+  const float* const residual = epilogue.residual + row * epilogue.residual_stride + column;
+  const float* const bias = epilogue.bias + column;
+  for_each_vector(static_cast<size_t>(columns), [&](auto place) HWY_ATTR {
+    FloatVector value = place.load_from(sums);
+    if (epilogue.accumulate) value = hn::Add(place.load_from(out), value);
+    if (epilogue.bias != nullptr) value = hn::Add(value, place.load_from(bias));
+    if (epilogue.preactivation != nullptr) place.store_to(preactivation, value);
+    if (epilogue.activation == Activation::gelu_exact) value = gelu_exact(d, value);
+    if (epilogue.activation == Activation::gelu_tanh) value = gelu_tanh(d, value);
+    if (epilogue.residual != nullptr) value = hn::Add(place.load_from(residual), value);
+    place.store_to(out, value);
+  });
+}
+
+void finish_tile(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns,
+                 const float* sums, int64_t sums_stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    if (epilogue.out_dtype == DType::bf16) {
+      finish_row<bf16>(epilogue, row + r, column, columns, sums + r * sums_stride);
+    } else {
+      finish_row<float>(epilogue, row + r, column, columns, sums + r * sums_stride);
+    }
+  }
+}
+
+}  // namespace fledge::tensor::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fledge::tensor::cpu {
+HWY_EXPORT(finish_tile);
+
+void finish_tile(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns,
+                 const float* sums, int64_t sums_stride) {
+  HWY_DYNAMIC_DISPATCH(finish_tile)(epilogue, row, column, rows, columns, sums, sums_stride);
+}
+}  // namespace fledge::tensor::cpu
+#endif

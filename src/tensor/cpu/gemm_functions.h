@@ -1,0 +1,46 @@
+#pragma once
+
+#include <stdint.h>
+
+// Plain declarations of what the files compiled for one instruction set offer to micro_kernel.cpp. Those files must not
+// see inline functions that other files use too: the linker could keep the copy that only some machines can run.
+namespace fledge::tensor::cpu {
+
+/// One panel's source: `lanes` rows of A (or columns of B) by `depth`, f32 or bf16, strides in elements.
+struct PanelSource {
+  const void* data;
+  bool is_bf16;
+  int64_t lanes, depth;
+  int64_t lane_stride, depth_stride;
+};
+
+using PackFunction = void(const PanelSource& source, void* panel);
+using MultiplyFunction = void(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
+                              int64_t used_rows, int64_t used_columns, bool accumulate);
+
+// Names: INSTRUCTION-SET_KIND_ROLE. Kinds: f32 (as they are), rounded (bf16 values widened to f32), bf16 (pairs).
+namespace baseline {
+constexpr int kRows = 6, kColumns = 8;
+PackFunction pack_a_f32, pack_b_f32, pack_a_rounded, pack_b_rounded;
+MultiplyFunction multiply_f32;
+}  // namespace baseline
+
+namespace avx2 {
+constexpr int kRows = 6, kColumns = 16;
+PackFunction pack_a_f32, pack_b_f32, pack_a_rounded, pack_b_rounded;
+MultiplyFunction multiply_f32;
+}  // namespace avx2
+
+namespace avx512 {
+constexpr int kRows = 14, kColumns = 32;
+PackFunction pack_a_f32, pack_b_f32, pack_a_rounded, pack_b_rounded;
+MultiplyFunction multiply_f32;
+}  // namespace avx512
+
+namespace avx512_bf16 {
+constexpr int kRows = 14, kColumns = 32;
+PackFunction pack_a, pack_b;
+MultiplyFunction multiply;
+}  // namespace avx512_bf16
+
+}  // namespace fledge::tensor::cpu

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <stdint.h>
+
+// The register-blocked product of two panels, written once for every instruction set with vector registers. Everything
+// has internal linkage, so that each including file keeps its own copy.
+namespace fledge::tensor::cpu {
+namespace {
+
+/// Simd: Vector, kLanes, zero(), load(p), broadcast(p), multiply_add(a, b, sum), add(x, y), and store/load of f32 sums,
+/// whole and for the first `count` lanes. Panels are read as 32-bit words: one f32 or a pair of bf16.
+template <class Simd, int kRows, int kPanelRows, int kVectors>
+void multiply_rows(int64_t steps, const float* a, const float* b, float* c, int64_t c_stride, int64_t used_columns,
+                   bool accumulate) {
+  typename Simd::Vector sums[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (int vector = 0; vector < kVectors; ++vector) sums[row][vector] = Simd::zero();
+  }
+  for (int64_t step = 0; step < steps; ++step) {
+    typename Simd::Vector right[kVectors];
+#pragma GCC unroll 4
+    for (int vector = 0; vector < kVectors; ++vector) right[vector] = Simd::load(b + vector * Simd::kLanes);
+#pragma GCC unroll 16
+    for (int row = 0; row < kRows; ++row) {
+      const typename Simd::Vector left = Simd::broadcast(a + row);
+#pragma GCC unroll 4
+      for (int vector = 0; vector < kVectors; ++vector) {
+        sums[row][vector] = Simd::multiply_add(left, right[vector], sums[row][vector]);
+      }
+    }
+    a += kPanelRows;
+    b += kVectors * Simd::kLanes;
+  }
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+    float* target = c + row * c_stride;
+#pragma GCC unroll 4
+    for (int vector = 0; vector < kVectors; ++vector) {
+      const int64_t left_over = used_columns - vector * Simd::kLanes;
+      if (left_over >= Simd::kLanes) {
+        if (accumulate) sums[row][vector] = Simd::add(Simd::load(target), sums[row][vector]);
+        Simd::store(target, sums[row][vector]);
+      } else if (left_over > 0) {
+        if (accumulate) sums[row][vector] = Simd::add(Simd::load_part(target, left_over), sums[row][vector]);
+        Simd::store_part(target, left_over, sums[row][vector]);
+      }
+      target += Simd::kLanes;
+    }
+  }
+}
+
+/// Calls the block that is compiled for exactly `used_rows` rows: with one row (generation) no arithmetic is wasted.
+template <class Simd, int kRows, int kPanelRows, int kVectors>
+void multiply_panels(int64_t steps, const void* a, const void* b, float* c, int64_t c_stride, int64_t used_rows,
+                     int64_t used_columns, bool accumulate) {
+  if (used_rows >= kRows) {
+    multiply_rows<Simd, kRows, kPanelRows, kVectors>(steps, static_cast<const float*>(a), static_cast<const float*>(b),
+                                                     c, c_stride, used_columns, accumulate);
+  } else if constexpr (kRows > 1) {
+    multiply_panels<Simd, kRows - 1, kPanelRows, kVectors>(steps, a, b, c, c_stride, used_rows, used_columns,
+                                                           accumulate);
+  }
+}
+
+}  // namespace
+}  // namespace fledge::tensor::cpu

@@ -1,0 +1,90 @@
+#include "tensor/cpu/micro_kernel.h"
+
+#include <array>
+
+#include "tensor/cpu/gemm_functions.h"
+#include "tensor/cpu_features.h"
+
+namespace fledge::tensor::cpu {
+namespace {
+
+template <PackFunction* pack>
+void pack_rows(const MatrixView& source, void* panel) {
+  pack({source.data, source.dtype == DType::bf16, source.rows, source.columns, source.row_stride, source.column_stride},
+       panel);
+}
+
+template <PackFunction* pack>
+void pack_columns(const MatrixView& source, void* panel) {
+  pack_rows<pack>(source.transposed(), panel);
+}
+
+/// A kernel and what the machine must have for it.
+struct Entry {
+  InstructionSet needs;
+  bool native_bf16;  ///< multiplies bf16 without widening
+  MicroKernel kernel;
+};
+
+// Best first.
+const std::array kEntries = {
+    Entry{InstructionSet::avx512_bf16, true,
+          MicroKernel{"avx512_bf16", DType::bf16, DType::bf16, avx512_bf16::kRows, avx512_bf16::kColumns, 2, 2048,
+                      pack_rows<avx512_bf16::pack_a>, pack_columns<avx512_bf16::pack_b>, avx512_bf16::multiply}},
+    Entry{InstructionSet::avx512, false,
+          MicroKernel{"avx512_f32", DType::f32, DType::f32, avx512::kRows, avx512::kColumns, 1, 1024,
+                      pack_rows<avx512::pack_a_f32>, pack_columns<avx512::pack_b_f32>, avx512::multiply_f32}},
+    Entry{InstructionSet::avx512, false,
+          MicroKernel{"avx512_rounded", DType::bf16, DType::f32, avx512::kRows, avx512::kColumns, 1, 1024,
+                      pack_rows<avx512::pack_a_rounded>, pack_columns<avx512::pack_b_rounded>, avx512::multiply_f32}},
+    Entry{InstructionSet::avx2, false,
+          MicroKernel{"avx2_f32", DType::f32, DType::f32, avx2::kRows, avx2::kColumns, 1, 1024,
+                      pack_rows<avx2::pack_a_f32>, pack_columns<avx2::pack_b_f32>, avx2::multiply_f32}},
+    Entry{InstructionSet::avx2, false,
+          MicroKernel{"avx2_rounded", DType::bf16, DType::f32, avx2::kRows, avx2::kColumns, 1, 1024,
+                      pack_rows<avx2::pack_a_rounded>, pack_columns<avx2::pack_b_rounded>, avx2::multiply_f32}},
+    Entry{InstructionSet::baseline, false,
+          MicroKernel{"baseline_f32", DType::f32, DType::f32, baseline::kRows, baseline::kColumns, 1, 1024,
+                      pack_rows<baseline::pack_a_f32>, pack_columns<baseline::pack_b_f32>, baseline::multiply_f32}},
+    Entry{InstructionSet::baseline, false,
+          MicroKernel{"baseline_rounded", DType::bf16, DType::f32, baseline::kRows, baseline::kColumns, 1, 1024,
+                      pack_rows<baseline::pack_a_rounded>, pack_columns<baseline::pack_b_rounded>,
+                      baseline::multiply_f32}},
+};
+
+/// Whether a kernel that `needs` a set runs here. AVX512_BF16 is asked from the processor: a machine with AMX also has
+/// it.
+bool runs_here(const Entry& entry) {
+  return entry.needs <= instruction_set();
+}
+
+const MicroKernel& best(DType arithmetic) {
+  for (const Entry& entry : kEntries) {
+    if (entry.kernel.arithmetic == arithmetic && runs_here(entry) && (!entry.native_bf16 || native_bf16())) {
+      return entry.kernel;
+    }
+  }
+  return kEntries.back().kernel;
+}
+
+}  // namespace
+
+const MicroKernel& f32_micro_kernel() {
+  static const MicroKernel& kernel = best(DType::f32);
+  return kernel;
+}
+
+const MicroKernel& bf16_micro_kernel() {
+  static const MicroKernel& kernel = best(DType::bf16);
+  return kernel;
+}
+
+std::vector<const MicroKernel*> all_micro_kernels() {
+  std::vector<const MicroKernel*> kernels;
+  for (const Entry& entry : kEntries) {
+    if (runs_here(entry)) kernels.push_back(&entry.kernel);
+  }
+  return kernels;
+}
+
+}  // namespace fledge::tensor::cpu
