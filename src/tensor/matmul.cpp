@@ -119,8 +119,7 @@ void pack(const Tensor& b, Precision precision, PackedMatrix& packed, Arena& are
   const DType dtype = reference ? DType::f64 : DType::u8;
   if (!packed.bytes || packed.bytes.dtype() != dtype || packed.bytes.bytes() != bytes) {
     packed.bytes = Tensor();
-    packed.bytes =
-        Tensor::empty(reference ? b.shape() : Shape{static_cast<int64_t>(bytes)}, dtype, arena);
+    packed.bytes = Tensor::empty(reference ? b.shape() : Shape{static_cast<int64_t>(bytes)}, dtype, arena);
   } else if (reference) {
     packed.bytes = packed.bytes.reshape(b.shape());
   }

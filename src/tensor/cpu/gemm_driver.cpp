@@ -40,8 +40,8 @@ int64_t cache_bytes(int name, int64_t otherwise) {
 
 /// Lengths of the blocks. The depth block decides the order of summation, so it depends on K and the kernel alone.
 struct Blocking {
-  int64_t depth;        ///< elements
-  int64_t row_panels;   ///< of A, packed together: half of an L2 cache
+  int64_t depth;          ///< elements
+  int64_t row_panels;     ///< of A, packed together: half of an L2 cache
   int64_t column_panels;  ///< of B, used by all blocks of rows before the next: a share of the L3 cache
 
   Blocking(const MicroKernel& kernel, int64_t total_depth) {
@@ -133,9 +133,7 @@ class Part {
   bool sums_in_output() const {
     return product_.epilogue.out_dtype == DType::f32 && product_.epilogue.residual == nullptr;
   }
-  int64_t sums_stride() const {
-    return std::min(blocking_.column_panels, column_panels_.size()) * kernel_.columns;
-  }
+  int64_t sums_stride() const { return std::min(blocking_.column_panels, column_panels_.size()) * kernel_.columns; }
 
   void multiply_columns(const Workspace& workspace, Range columns, Range depth) const {
     const int64_t block_bytes = kernel_.b_panel_bytes(depth.size());

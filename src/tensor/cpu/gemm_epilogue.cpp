@@ -10,21 +10,27 @@
 HWY_BEFORE_NAMESPACE();
 namespace fledge::tensor::cpu::HWY_NAMESPACE {
 
+/// The element of a matrix that may be absent.
+template <typename T, typename Base>
+T* element(Base* base, int64_t index) {
+  return base == nullptr ? nullptr : static_cast<T*>(base) + index;
+}
+
 template <typename Out>
 void finish_row(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t columns, const float* sums) {
   const FloatTag d;
-  Out* const out = static_cast<Out*>(epilogue.out) + row * epilogue.out_stride + column;
-  Out* const preactivation = static_cast<Out*>(epilogue.preactivation) + row * epilogue.preactivation_stride + column;
-  const float* const residual = epilogue.residual + row * epilogue.residual_stride + column;
-  const float* const bias = epilogue.bias + column;
+  Out* const out = element<Out>(epilogue.out, row * epilogue.out_stride + column);
+  Out* const preactivation = element<Out>(epilogue.preactivation, row * epilogue.preactivation_stride + column);
+  const float* const residual = element<const float>(epilogue.residual, row * epilogue.residual_stride + column);
+  const float* const bias = element<const float>(epilogue.bias, column);
   for_each_vector(static_cast<size_t>(columns), [&](auto place) HWY_ATTR {
     FloatVector value = place.load_from(sums);
     if (epilogue.accumulate) value = hn::Add(place.load_from(out), value);
-    if (epilogue.bias != nullptr) value = hn::Add(value, place.load_from(bias));
-    if (epilogue.preactivation != nullptr) place.store_to(preactivation, value);
+    if (bias != nullptr) value = hn::Add(value, place.load_from(bias));
+    if (preactivation != nullptr) place.store_to(preactivation, value);
     if (epilogue.activation == Activation::gelu_exact) value = gelu_exact(d, value);
     if (epilogue.activation == Activation::gelu_tanh) value = gelu_tanh(d, value);
-    if (epilogue.residual != nullptr) value = hn::Add(place.load_from(residual), value);
+    if (residual != nullptr) value = hn::Add(place.load_from(residual), value);
     place.store_to(out, value);
   });
 }

@@ -27,7 +27,7 @@ struct Entry {
 };
 
 // Best first.
-const std::array kEntries = {
+constexpr std::array kEntries = {
     Entry{InstructionSet::avx512_bf16, true,
           MicroKernel{"avx512_bf16", DType::bf16, DType::bf16, avx512_bf16::kRows, avx512_bf16::kColumns, 2, 2048,
                       pack_rows<avx512_bf16::pack_a>, pack_columns<avx512_bf16::pack_b>, avx512_bf16::multiply}},
@@ -52,8 +52,6 @@ const std::array kEntries = {
                       baseline::multiply_f32}},
 };
 
-/// Whether a kernel that `needs` a set runs here. AVX512_BF16 is asked from the processor: a machine with AMX also has
-/// it.
 bool runs_here(const Entry& entry) {
   return entry.needs <= instruction_set();
 }
