@@ -1,0 +1,202 @@
+#include "nn/text/bpe_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <queue>
+#include <utility>
+
+#include "base/error.h"
+#include "nn/text/piece_cache.h"
+
+namespace fledge::nn {
+namespace {
+
+constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kFreePair = std::numeric_limits<uint64_t>::max();
+// Up to this length the lowest rank is found by looking at all of them, which is faster than a heap.
+constexpr size_t kShortPiece = 48;
+constexpr size_t kLongestPiece = size_t{1} << 31;
+
+uint64_t pair_key(int32_t left, int32_t right) {
+  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+}
+
+uint64_t hash_pair(uint64_t pair) {
+  pair *= 0x9E3779B97F4A7C15u;
+  return pair ^ pair >> 32;
+}
+
+}  // namespace
+
+struct BpeModel::BpeScratch : Scratch {
+  PieceCache cache;
+  std::vector<int32_t> parts;   // the tokens of the piece that is being merged; the result lies here in the end
+  std::vector<uint32_t> ranks;  // ranks[i] is the rank of the pair (i, next of i)
+  std::vector<int32_t> next, previous;
+  std::vector<uint64_t> heap;
+};
+
+BpeModel::BpeModel(std::span<const std::string> tokens, std::vector<BpeMerge> merges, bool whole_piece_first)
+    : vocabulary_(tokens), merges_(std::move(merges)), whole_piece_first_(whole_piece_first) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const char letter = static_cast<char>(byte);
+    byte_ids_[byte] = vocabulary_.find({&letter, 1}).value_or(-1);
+  }
+  table_.assign(std::bit_ceil(2 * merges_.size() + 2), {kFreePair, {kNoRank, -1}});
+  table_mask_ = table_.size() - 1;
+  for (const BpeMerge& merge : merges_) {
+    const uint64_t pair = pair_key(merge.left, merge.right);
+    uint64_t slot = hash_pair(pair) & table_mask_;
+    while (table_[slot].pair != kFreePair && table_[slot].pair != pair) slot = (slot + 1) & table_mask_;
+    table_[slot] = {pair, {merge.rank, merge.result}};
+  }
+  std::stable_sort(merges_.begin(), merges_.end(),
+                   [](const BpeMerge& a, const BpeMerge& b) { return a.rank < b.rank; });
+}
+
+std::unique_ptr<TokenModel::Scratch> BpeModel::new_scratch() const {
+  return std::make_unique<BpeScratch>();
+}
+
+BpeModel::Found BpeModel::find_merge(int32_t left, int32_t right) const {
+  const uint64_t pair = pair_key(left, right);
+  for (uint64_t slot = hash_pair(pair) & table_mask_;; slot = (slot + 1) & table_mask_) {
+    if (table_[slot].pair == pair) return table_[slot].found;
+    if (table_[slot].pair == kFreePair) return {kNoRank, -1};
+  }
+}
+
+void BpeModel::encode(std::span<const std::string_view> pieces, const char* readable_end, Scratch& scratch,
+                      std::vector<int32_t>& ids) const {
+  auto& state = static_cast<BpeScratch&>(scratch);
+  constexpr size_t kGroup = 64;
+  PieceCache::Key keys[kGroup];
+  uint64_t hashes[kGroup];
+  int32_t found[PieceCache::kLongestPiece];
+  for (size_t first = 0; first < pieces.size(); first += kGroup) {
+    const auto group = pieces.subspan(first, std::min(kGroup, pieces.size() - first));
+    // First all keys, so that the slots of later pieces are on their way while earlier ones are looked up.
+    for (size_t i = 0; i < group.size(); ++i) {
+      if (group[i].size() > PieceCache::kLongestPiece) continue;
+      keys[i] = PieceCache::key_of(group[i], readable_end);
+      hashes[i] = keys[i].slot_hash();
+      state.cache.prefetch(hashes[i]);
+    }
+    for (size_t i = 0; i < group.size(); ++i) {
+      const std::string_view piece = group[i];
+      const bool cached = piece.size() <= PieceCache::kLongestPiece;
+      const size_t count = cached ? state.cache.find(keys[i], hashes[i], piece, found) : 0;
+      if (count > 0) {
+        ids.insert(ids.end(), found, found + count);
+        continue;
+      }
+      encode_piece(piece, state);
+      ids.insert(ids.end(), state.parts.begin(), state.parts.end());
+      if (cached) state.cache.insert(keys[i], hashes[i], piece, state.parts);
+    }
+  }
+}
+
+void BpeModel::encode_piece(std::string_view piece, BpeScratch& scratch) const {
+  scratch.parts.clear();
+  if (whole_piece_first_) {
+    if (const auto whole = vocabulary_.find(piece)) {
+      scratch.parts.push_back(*whole);
+      return;
+    }
+  }
+  if (piece.size() >= kLongestPiece) {
+    throw base::Error("a text has a stretch of {} bytes without a place to split; at most {} can be encoded",
+                      piece.size(), kLongestPiece - 1);
+  }
+  scratch.parts.resize(piece.size());
+  for (size_t i = 0; i < piece.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(piece[i]);
+    if (byte_ids_[byte] < 0) throw base::Error("the tokenizer has no token for the byte 0x{:02X} of the text", byte);
+    scratch.parts[i] = byte_ids_[byte];
+  }
+  piece.size() <= kShortPiece ? merge_short(scratch) : merge_long(scratch);
+}
+
+void BpeModel::merge_short(BpeScratch& scratch) const {
+  int32_t* parts = scratch.parts.data();
+  size_t count = scratch.parts.size();
+  Found pairs[kShortPiece];
+  for (size_t i = 0; i + 1 < count; ++i) pairs[i] = find_merge(parts[i], parts[i + 1]);
+  while (count > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < count; ++i) {
+      if (pairs[i].rank < pairs[best].rank) best = i;
+    }
+    if (pairs[best].rank == kNoRank) break;
+    parts[best] = pairs[best].result;
+    std::copy(parts + best + 2, parts + count, parts + best + 1);
+    std::copy(pairs + std::min(best + 2, count - 1), pairs + count - 1, pairs + best + 1);
+    --count;
+    if (best + 1 < count) pairs[best] = find_merge(parts[best], parts[best + 1]);
+    if (best > 0) pairs[best - 1] = find_merge(parts[best - 1], parts[best]);
+  }
+  scratch.parts.resize(count);
+}
+
+/// The parts form a linked list; a heap of (rank, position) holds the pairs, and an entry whose rank is no longer that
+/// of its position is passed over. n log n for a piece of n bytes.
+void BpeModel::merge_long(BpeScratch& scratch) const {
+  auto& [cache, parts, ranks, next, previous, heap] = scratch;
+  const auto count = static_cast<int32_t>(parts.size());
+  ranks.assign(parts.size(), kNoRank);
+  next.resize(parts.size());
+  previous.resize(parts.size());
+  heap.clear();
+  const auto entry = [](uint32_t rank, int32_t position) {
+    return static_cast<uint64_t>(rank) << 32 | static_cast<uint32_t>(position);
+  };
+  for (int32_t i = 0; i < count; ++i) {
+    next[i] = i + 1;
+    previous[i] = i - 1;
+    if (i + 1 < count) ranks[i] = find_merge(parts[i], parts[i + 1]).rank;
+    if (ranks[i] != kNoRank) heap.push_back(entry(ranks[i], i));
+  }
+  std::make_heap(heap.begin(), heap.end(), std::greater<>());
+  const auto update = [&](int32_t position) {
+    ranks[position] = next[position] < count ? find_merge(parts[position], parts[next[position]]).rank : kNoRank;
+    if (ranks[position] == kNoRank) return;
+    heap.push_back(entry(ranks[position], position));
+    std::push_heap(heap.begin(), heap.end(), std::greater<>());
+  };
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+    const auto rank = static_cast<uint32_t>(heap.back() >> 32);
+    const auto position = static_cast<int32_t>(heap.back() & 0xFFFFFFFFu);
+    heap.pop_back();
+    if (ranks[position] != rank) continue;
+    const int32_t removed = next[position];
+    parts[position] = find_merge(parts[position], parts[removed]).result;
+    ranks[removed] = kNoRank;
+    next[position] = next[removed];
+    if (next[position] < count) previous[next[position]] = position;
+    update(position);
+    if (previous[position] >= 0) update(previous[position]);
+  }
+  size_t kept = 0;
+  for (int32_t i = 0; i < count; i = next[i]) parts[kept++] = parts[i];
+  parts.resize(kept);
+}
+
+std::vector<BpeMerge> merges_from_ranks(std::span<const std::string> tokens) {
+  const Vocabulary vocabulary(tokens);
+  std::vector<BpeMerge> merges;
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    const std::string_view token = tokens[id];
+    for (size_t cut = 1; cut < token.size(); ++cut) {
+      const auto left = vocabulary.find(token.substr(0, cut));
+      const auto right = left ? vocabulary.find(token.substr(cut)) : std::nullopt;
+      if (right) merges.push_back({*left, *right, static_cast<int32_t>(id), static_cast<uint32_t>(id)});
+    }
+  }
+  return merges;
+}
+
+}  // namespace fledge::nn

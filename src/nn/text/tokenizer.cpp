@@ -1,0 +1,200 @@
+#include "nn/text/tokenizer.h"
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "nn/text/normalization.h"
+#include "nn/text/utf8.h"
+
+namespace fledge::nn {
+
+/// Working memories that wait for the next call, so that their caches live on.
+class Tokenizer::ScratchPool {
+ public:
+  explicit ScratchPool(const TokenModel& model) : model_(model) {}
+
+  std::unique_ptr<TokenModel::Scratch> take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return model_.new_scratch();
+    auto scratch = std::move(free_.back());
+    free_.pop_back();
+    return scratch;
+  }
+
+  void give_back(std::unique_ptr<TokenModel::Scratch> scratch) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(scratch));
+  }
+
+ private:
+  const TokenModel& model_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<TokenModel::Scratch>> free_;
+};
+
+/// One call of encode: takes text apart and gives the pieces to the model.
+class Tokenizer::Encoder : PieceSink {
+ public:
+  Encoder(const Tokenizer& tokenizer, std::vector<int32_t>& ids)
+      : tokenizer_(tokenizer), parts_(tokenizer.parts_), ids_(ids), scratch_(tokenizer.pool_->take()) {}
+  ~Encoder() override { tokenizer_.pool_->give_back(std::move(scratch_)); }
+
+  void encode(std::string_view text, bool match_special) {
+    const auto add_token = [&](const AddedToken& token) { ids_.push_back(token.id); };
+    const auto encode_normalized = [&](std::string_view part) { encode_plain(part); };
+    const auto encode_raw = [&](std::string_view part) {
+      std::string normalized;
+      if (parts_.normalize_to_nfc && !is_surely_nfc(part)) {
+        normalized = to_nfc(part);
+        part = normalized;
+      }
+      tokenizer_.normalized_matcher_->split(part, match_special, encode_normalized, add_token);
+    };
+    tokenizer_.raw_matcher_->split(text, match_special, encode_raw, add_token);
+  }
+
+ private:
+  void take(std::span<const std::string_view> pieces) override {
+    parts_.model->encode(pieces, readable_end_, *scratch_, ids_);
+  }
+
+  void encode_plain(std::string_view text) {
+    std::string with_space;
+    if (parts_.add_prefix_space && !text.starts_with(' ')) {
+      with_space.reserve(text.size() + 1);
+      with_space += ' ';
+      with_space += text;
+      text = with_space;
+    }
+    readable_end_ = text.data() + text.size();
+    for (size_t position = 0; position < text.size();) {
+      const size_t valid_end = valid_utf8_end(text, position);
+      if (valid_end > position) parts_.pre_tokenizer->split(text.substr(position, valid_end - position), *this);
+      position = invalid_utf8_end(text, valid_end);
+      const std::string_view invalid = text.substr(valid_end, position - valid_end);
+      if (!invalid.empty()) take({&invalid, 1});
+    }
+  }
+
+  const Tokenizer& tokenizer_;
+  const TokenizerParts& parts_;
+  std::vector<int32_t>& ids_;
+  std::unique_ptr<TokenModel::Scratch> scratch_;
+  const char* readable_end_ = nullptr;
+};
+
+Tokenizer::Tokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
+  auto& tokens = parts_.added_tokens;
+  std::sort(tokens.begin(), tokens.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  vocabulary_size_ = parts_.model->size();
+  std::vector<AddedToken> raw, normalized;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    added_by_id_[tokens[i].id] = i;
+    vocabulary_size_ = std::max(vocabulary_size_, tokens[i].id + 1);
+    (tokens[i].normalized ? normalized : raw).push_back(tokens[i]);
+  }
+  if (parts_.normalize_to_nfc) {
+    for (AddedToken& token : normalized) token.content = to_nfc(token.content);
+  }
+  raw_matcher_ = std::make_unique<AddedTokenMatcher>(std::move(raw));
+  normalized_matcher_ = std::make_unique<AddedTokenMatcher>(std::move(normalized));
+  pool_ = std::make_unique<ScratchPool>(*parts_.model);
+}
+
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  std::vector<int32_t> ids;
+  // English has four to five bytes a token.
+  ids.reserve(text.size() / 4 + 16);
+  encode_to(text, options, ids);
+  return ids;
+}
+
+void Tokenizer::encode_to(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& ids) const {
+  if (options.add_special) ids.insert(ids.end(), parts_.prefix.begin(), parts_.prefix.end());
+  Encoder(*this, ids).encode(text, options.match_special);
+  if (options.add_special) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
+}
+
+std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::string_view> texts,
+                                                          const EncodeOptions& options) const {
+  std::vector<std::vector<int32_t>> results(texts.size());
+  std::exception_ptr failure;
+  std::mutex failure_mutex;
+  // Several texts at a time, so that handing out work costs little where texts are short.
+  constexpr int64_t kGroup = 16;
+  const auto count = static_cast<int64_t>(texts.size());
+  base::parallel_dynamic((count + kGroup - 1) / kGroup, [&](int64_t group) {
+    try {
+      for (int64_t i = group * kGroup; i < std::min(count, (group + 1) * kGroup); ++i) {
+        results[static_cast<size_t>(i)] = encode(texts[static_cast<size_t>(i)], options);
+      }
+    } catch (...) {
+      const std::lock_guard lock(failure_mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+  return results;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  std::string text;
+  for (const int32_t id : ids) {
+    if (skip_special && is_special(id)) continue;
+    text += token_bytes(id);
+  }
+  return text;
+}
+
+const AddedToken* Tokenizer::added(int32_t id) const {
+  const auto found = added_by_id_.find(id);
+  return found == added_by_id_.end() ? nullptr : &parts_.added_tokens[found->second];
+}
+
+std::string_view Tokenizer::token_bytes(int32_t id) const {
+  if (const AddedToken* token = added(id)) return token->content;
+  if (id >= 0 && id < parts_.model->size()) return parts_.model->token_bytes(id);
+  throw base::Error("the token id {} is not in the vocabulary, whose ids run from 0 to {}", id, vocabulary_size_ - 1);
+}
+
+bool Tokenizer::is_special(int32_t id) const {
+  const AddedToken* token = added(id);
+  return token != nullptr && token->special;
+}
+
+std::optional<int32_t> Tokenizer::token_id(std::string_view bytes) const {
+  for (const AddedToken& token : parts_.added_tokens) {
+    if (token.content == bytes) return token.id;
+  }
+  return parts_.model->token_id(bytes);
+}
+
+std::optional<int32_t> Tokenizer::named_token(const char* key) const {
+  if (!parts_.config.is_object() || !parts_.config.contains(key)) return std::nullopt;
+  // Either the token itself or an object that describes it.
+  const base::Json& value = parts_.config[key];
+  const base::Json* name = value.is_object() && value.contains("content") ? &value["content"] : &value;
+  return name->is_string() ? token_id(name->get<std::string>()) : std::nullopt;
+}
+
+std::string StreamDecoder::push(int32_t id) {
+  if (!(skip_special_ && tokenizer_->is_special(id))) waiting_ += tokenizer_->token_bytes(id);
+  const size_t tail = unfinished_utf8_tail(waiting_);
+  std::string ready = waiting_.substr(0, waiting_.size() - tail);
+  waiting_.erase(0, ready.size());
+  return ready;
+}
+
+std::string StreamDecoder::finish() {
+  return std::exchange(waiting_, {});
+}
+
+}  // namespace fledge::nn

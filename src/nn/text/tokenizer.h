@@ -1,0 +1,150 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/json.h"
+#include "nn/text/added_tokens.h"
+#include "nn/text/pre_tokenizer.h"
+#include "nn/text/token_model.h"
+
+namespace fledge::nn {
+
+/// The steps of a tokenizer, as Hugging Face's tokenizer.json has them.
+struct TokenizerParts {
+  std::unique_ptr<TokenModel> model;
+  std::unique_ptr<PreTokenizer> pre_tokenizer;
+  std::vector<AddedToken> added_tokens;
+  bool normalize_to_nfc = false;
+  bool add_prefix_space = false;        ///< a space goes before a text that does not begin with one
+  std::vector<int32_t> prefix, suffix;  ///< what the post-processor puts around a text
+  std::set<int32_t> literal_tokens;     ///< written to tokenizer.json as they are, not in the byte alphabet
+
+  // Sections of tokenizer.json that are written back as they were read.
+  base::Json normalizer, pre_tokenizer_section, post_processor, decoder;
+  base::Json config;  ///< tokenizer_config.json: the names of the special tokens, the chat template
+};
+
+struct EncodeOptions {
+  /// Add what the post-processor puts around a text, such as the token at the beginning of a text.
+  bool add_special = false;
+  /// Find special tokens in the text. Without it `<|endoftext|>` in a text is ordinary characters: for text that comes
+  /// from strangers.
+  bool match_special = true;
+};
+
+/// Text to token ids and back. The inverse is exact on any bytes: decode(encode(text)) is `text`, unless the tokenizer
+/// normalizes (NFC), puts a space in front, or an added token swallows white space.
+///
+/// A text is cut at added tokens; what lies between is normalized and split by the pattern, and each piece becomes
+/// tokens of its own. Bytes that are not valid UTF-8 are pieces too: each longest run of such bytes is one, and the
+/// valid text on either side of it is split as a text of its own.
+///
+/// Immutable; all methods may be called from several threads at once.
+class Tokenizer {
+ public:
+  explicit Tokenizer(TokenizerParts parts);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  /// Reads a folder (tokenizer.json, or vocab.json with merges.txt, or one *.tiktoken file; tokenizer_config.json) or
+  /// one file (*.json, *.tiktoken). A rank file does not hold its pattern: it is split as `rank_file_pattern` says.
+  /// Throws base::Error in one sentence that names the file and what is wrong with it.
+  static Tokenizer load(const std::filesystem::path& path, SplitPattern rank_file_pattern = SplitPattern::kGpt2);
+
+  /// Writes tokenizer.json and tokenizer_config.json into `folder`, which is made where it is missing; each is replaced
+  /// atomically.
+  void save(const std::filesystem::path& folder) const;
+
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
+
+  /// Appends to `ids`, whose memory is kept from call to call.
+  void encode_to(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& ids) const;
+
+  /// Each text on its own, in parallel over texts; the ids are those of encode().
+  std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts,
+                                                 const EncodeOptions& options = {}) const;
+
+  /// The bytes of the tokens, one after the other. Throws base::Error for an id that is no token.
+  std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
+
+  /// The bytes of one token. Throws base::Error for an id that is no token.
+  std::string_view token_bytes(int32_t id) const;
+
+  /// One more than the greatest id.
+  int32_t vocabulary_size() const { return vocabulary_size_; }
+
+  /// The token with these bytes: an added one of that name, or one of the vocabulary.
+  std::optional<int32_t> token_id(std::string_view bytes) const;
+
+  /// By rising id; special ones among them.
+  const std::vector<AddedToken>& added_tokens() const { return parts_.added_tokens; }
+  bool is_special(int32_t id) const;
+
+  /// Tokens that tokenizer_config.json names, where it does.
+  std::optional<int32_t> begin_token() const { return named_token("bos_token"); }
+  std::optional<int32_t> end_token() const { return named_token("eos_token"); }
+  std::optional<int32_t> padding_token() const { return named_token("pad_token"); }
+
+  const TokenizerParts& parts() const { return parts_; }
+
+ private:
+  class ScratchPool;
+  class Encoder;
+
+  const AddedToken* added(int32_t id) const;
+  std::optional<int32_t> named_token(const char* key) const;
+
+  TokenizerParts parts_;
+  int32_t vocabulary_size_ = 0;
+  std::unordered_map<int32_t, size_t> added_by_id_;
+  std::unique_ptr<AddedTokenMatcher> raw_matcher_, normalized_matcher_;
+  std::unique_ptr<ScratchPool> pool_;
+};
+
+/// Decodes ids one by one, as a model makes them, without ever giving out half a character: bytes wait until their
+/// UTF-8 character is whole, or can no longer become one.
+class StreamDecoder {
+ public:
+  /// Keeps a reference to the tokenizer.
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true)
+      : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+
+  /// The text that became certain with this token.
+  std::string push(int32_t id);
+
+  /// The bytes that still wait, an unfinished character, as they are. The decoder is then as new.
+  std::string finish();
+
+ private:
+  const Tokenizer* tokenizer_;
+  bool skip_special_;
+  std::string waiting_;
+};
+
+/// The model of a tokenizer.json and everything around it. `origin` names the text in errors.
+TokenizerParts parse_tokenizer_json(std::string_view text, std::string_view origin);
+
+/// The text of tokenizer.json.
+std::string tokenizer_json(const TokenizerParts& parts);
+
+/// GPT-2's older pair of files; `config` is the folder's tokenizer_config.json, or null.
+TokenizerParts parse_vocabulary_and_merges(std::string_view vocabulary, std::string_view vocabulary_origin,
+                                           std::string_view merges, std::string_view merges_origin, base::Json config);
+
+/// OpenAI's rank file: on each line a token in base64 and its rank. No special tokens.
+TokenizerParts parse_tiktoken(std::string_view text, std::string_view origin, SplitPattern pattern);
+
+/// The section "pre_tokenizer" of tokenizer.json for byte-level BPE with one of the known patterns.
+base::Json pre_tokenizer_section(SplitPattern pattern);
+
+}  // namespace fledge::nn
