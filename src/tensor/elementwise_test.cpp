@@ -289,10 +289,12 @@ TEST(ColumnSum, AddsRowsInAnOrderOfItsOwn) {
           column_sum(x, fresh, false);
           // At most 64 + 16 additions meet an element: (64 + 16) half steps of the sum of magnitudes.
           const double unit = 80 * (dtype == DType::f64 ? 0x1p-53 : kHalfStep);
+          const auto fresh_values = values_of(fresh), out_values = values_of(out);
           for (size_t c = 0; c < expected.size(); ++c) {
-            ASSERT_NEAR(values_of(fresh)[c], expected[c], unit * sizes[c]);
-            ASSERT_NEAR(values_of(out)[c], started[c] + expected[c], unit * (sizes[c] + std::abs(started[c])));
+            ASSERT_NEAR(fresh_values[c], expected[c], unit * sizes[c]);
+            ASSERT_NEAR(out_values[c], started[c] + expected[c], unit * (sizes[c] + std::abs(started[c])));
           }
+          if (rows < 1000 || columns < 257) continue;
           const std::string bits = bits_of(fresh);
           with_thread_counts([&] {
             column_sum(x, fresh, false);

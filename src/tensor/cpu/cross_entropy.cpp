@@ -44,7 +44,8 @@ Softmax softmax_statistics(const float* row, int64_t columns) {
       sum = sum == 0 ? 0 : sum * std::exp(static_cast<double>(greatest) - static_cast<double>(block_greatest));
       greatest = block_greatest;
     }
-    const auto shift = hn::Set(d, greatest);
+    // Where all so far is -infinity (masked), nothing is taken from it: the sum stays 0.
+    const auto shift = hn::Set(d, greatest == -std::numeric_limits<float>::infinity() ? 0 : greatest);
     FloatVector sums[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
     for_each_vector_by_four(count, [&](auto place, auto group) HWY_ATTR {
       const auto e = exp(d, hn::Sub(place.load_from(block), shift));

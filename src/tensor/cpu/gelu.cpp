@@ -42,13 +42,15 @@ HWY_INLINE ValueAndSlope exact_with_slope(FloatVector x) {
 HWY_INLINE ValueAndSlope tanh_with_slope(FloatVector x) {
   const FloatTag d;
   const auto one = hn::Set(d, 1.0f);
-  const auto half = sigmoid(d, gelu_tanh_argument(d, x));  // (1 + tanh(u)) / 2
+  const auto e = exp(d, hn::Neg(gelu_tanh_argument(d, x)));
+  const auto half = hn::Div(one, hn::Add(one, e));  // sigmoid(2 u) = (1 + tanh(u)) / 2
+  // 1 - half without cancellation; where e is an infinity, half and the value are 0 and so is their product.
+  const auto rest = hn::Mul(half, hn::Min(e, hn::Set(d, 1e30f)));
   const auto value = hn::Mul(x, half);
   // 2 u' = 2 sqrt(2 / pi) (1 + 3 * 0.044715 x^2)
   const auto inner =
       hn::MulAdd(hn::Mul(x, x), hn::Set(d, 6 * 0.7978845608f * 0.044715f), hn::Set(d, 2 * 0.7978845608f));
-  // Where half is 0 or 1 the product is 0 whatever the size of x^2.
-  const auto bend = hn::Mul(hn::Mul(value, hn::Sub(one, half)), inner);
+  const auto bend = hn::Mul(hn::Mul(value, rest), inner);
   return {value, hn::Add(half, bend)};
 }
 

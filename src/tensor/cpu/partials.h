@@ -15,7 +15,7 @@ T* kept_workspace(int64_t count) {
   return memory.data();
 }
 
-/// Sums over the rows of a matrix in blocks that depend on the number of rows alone, so that the result is the same
+/// Sums over the rows of a matrix, in blocks that depend on the number of rows alone, so that the result is the same
 /// for every number of threads.
 template <typename T>
 class BlockedSums {
@@ -29,16 +29,16 @@ class BlockedSums {
 
   template <typename SumBlock>
   void sum(const SumBlock& sum_block) {
-    base::parallel_for(blocks_, 1, [&](int64_t first, int64_t last) {
+    base::parallel_for(blocks_, grain_of(block_ * width_), [&](int64_t first, int64_t last) {
       for (int64_t block = first; block < last; ++block) {
         sum_block(block * block_, std::min(rows_, (block + 1) * block_), partials_ + block * width_);
       }
     });
   }
 
-  /// out[c - first] = or += the total of columns [first, first + count).
+  /// out [count] = or += the totals of the sums from `first_column` on, adding blocks in order. Once for every column.
   void add_to(T* out, int64_t first_column, int64_t count, bool accumulate) {
-    base::parallel_for(count, 64, [&](int64_t first, int64_t last) {
+    base::parallel_for(count, std::max<int64_t>(64, grain_of(blocks_)), [&](int64_t first, int64_t last) {
       if (!accumulate) std::fill(out + first, out + last, T{0});
       if (blocks_ == 0) return;
       // The first block's partial sums become the totals.
@@ -52,6 +52,9 @@ class BlockedSums {
   }
 
  private:
+  /// Items of that many additions that are worth a thread.
+  static int64_t grain_of(int64_t additions) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, additions)); }
+
   int64_t rows_, width_, block_ = 1, blocks_ = 0;
   T* partials_ = nullptr;
 };
