@@ -32,6 +32,10 @@ size_t display_width(std::string_view text);
 /// escape sequences keeps them whole.
 std::string_view fit_width(std::string_view text, size_t columns);
 
+/// `text` broken between words into lines of at most `width` columns. Every line but the first begins with `indent`
+/// spaces; the first is taken to begin at that column already.
+std::string wrapped(std::string_view text, size_t width, size_t indent);
+
 /// Text from outside made safe to show: control characters (but line feed and tab) become \xNN, so that a file name or
 /// a key cannot move the cursor or change colours.
 std::string printable(std::string_view text);

@@ -85,6 +85,15 @@ TEST(TerminalText, WidthCountsCharactersAndNotEscapes) {
   EXPECT_EQ(display_width("\033["), 0u);
 }
 
+TEST(TerminalText, WrapsBetweenWords) {
+  EXPECT_EQ(wrapped("one two three", 12, 4), "one two\n    three");
+  EXPECT_EQ(wrapped("one two", 11, 4), "one two");
+  EXPECT_EQ(wrapped("one two", 10, 4), "one\n    two");
+  EXPECT_EQ(wrapped("incomprehensible x", 6, 2), "incomprehensible\n  x");
+  EXPECT_EQ(wrapped("  a  b ", 80, 0), "a b");
+  EXPECT_EQ(wrapped("", 80, 3), "");
+}
+
 TEST(TerminalText, PrintableTakesTheTeethOutOfControlCharacters) {
   EXPECT_EQ(printable("a\033[2Jb\r\x7f\n\té"), "a\\x1b[2Jb\\x0d\\x7f\n\té");
 }

@@ -1,3 +1,5 @@
-int main() {
-  return 0;
+#include "cli/application.h"
+
+int main(int argument_count, char** arguments) {
+  return fledge::cli::run(argument_count, arguments);
 }

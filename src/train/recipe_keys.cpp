@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/terminal.h"
 #include "base/toml.h"
 #include "train/recipe.h"
 
@@ -226,23 +227,9 @@ std::string recipe_reference_text(int width) {
     section = section_of(key.name);
     const std::string range = key.range_text();
     result += fmt::format("{} = {}\n", key.name, key.default_text());
-    std::string line = "   ";
-    const auto add_word = [&](std::string_view word) {
-      if (line.size() + 1 + word.size() > static_cast<size_t>(width) && line.size() > 3) {
-        result += line + "\n";
-        line = "   ";
-      }
-      line += ' ';
-      line += word;
-    };
     std::string text(key.help);
     if (!range.empty()) text += fmt::format(" ({}: {})", key.type_name(), range);
-    for (size_t start = 0; start < text.size();) {
-      const size_t end = std::min(text.find(' ', start), text.size());
-      add_word(std::string_view(text).substr(start, end - start));
-      start = end + 1;
-    }
-    result += line + "\n";
+    result += "    " + base::wrapped(text, static_cast<size_t>(width), 4) + "\n";
   }
   return result;
 }

@@ -1,0 +1,81 @@
+#include "cli/application.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <new>
+
+#include "base/error.h"
+#include "base/terminal.h"
+#include "cli/common.h"
+#include "cli/doctor.h"
+#include "cli/help.h"
+#include "cli/usage.h"
+
+namespace fledge::cli {
+namespace {
+
+/// Every verb, in the order of the help.
+void add_commands(CLI::App& app, Context& context) {
+  add_doctor_command(app, context);
+}
+
+int report(std::string_view sentence, int exit_code) {
+  std::fflush(stdout);
+  const base::Terminal terminal = base::describe_terminal(2);
+  fmt::print(stderr, "{} {}\n", base::styled("fledge:", base::Style::red, terminal), base::printable(sentence));
+  return exit_code;
+}
+
+/// Parses and runs; help and version are results like any other.
+void parse_and_run(CLI::App& app, Context& context, int argument_count, const char* const* arguments) {
+  try {
+    app.parse(argument_count, arguments);
+  } catch (const CLI::CallForVersion& version) {
+    print(fmt::format("{}\n", version.what()));
+    return;
+  } catch (const CLI::CallForHelp&) {
+    print(app.help());
+    return;
+  } catch (const CLI::ParseError& error) {
+    if (context.common.no_color) base::disable_color();
+    throw base::UsageError("{}", usage_sentence(app, error));
+  }
+  if (!context.run) {
+    // A name without a command: `fledge` or `fledge data`.
+    const auto chosen = app.get_subcommands();
+    print(chosen.empty() ? app.help() : chosen.back()->help());
+    return;
+  }
+  apply_common_options(context.common);
+  context.run();
+}
+
+}  // namespace
+
+int run(int argument_count, const char* const* arguments) {
+  try {
+    Context context;
+    CLI::App app("fledge raises a language model on your own machine, from raw text to conversation.", "fledge");
+    app.formatter(std::make_shared<HelpFormatter>(std::min(base::describe_terminal(1).width, 100)));
+    app.set_help_flag("-h,--help", "Show this help")->group("Common");
+    app.set_version_flag("--version", fmt::format("fledge {}", FLEDGE_VERSION), "Show the version")->group("Common");
+    app.require_subcommand(0, 1);
+    app.footer("fledge doctor");
+    add_common_options(app, context);
+    add_commands(app, context);
+    parse_and_run(app, context, argument_count, arguments);
+    flush_standard_output();
+    return 0;
+  } catch (const base::Error& error) {
+    return report(error.what(), error.exit_code());
+  } catch (const std::bad_alloc&) {
+    return report("out of memory", 1);
+  } catch (const std::exception& error) {
+    return report(fmt::format("unexpected fault: {}", error.what()), 1);
+  }
+}
+
+}  // namespace fledge::cli

@@ -1,0 +1,78 @@
+#include "cli/common.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "base/progress.h"
+#include "base/terminal.h"
+#include "cli/machine.h"
+
+namespace fledge::cli {
+namespace {
+
+void show_log_line(base::LogLevel level, std::string_view line, bool quiet) {
+  if (level == base::LogLevel::debug || (quiet && level != base::LogLevel::warning)) return;
+  const base::Terminal terminal = base::describe_terminal(2);
+  std::string text = base::printable(line);
+  if (level == base::LogLevel::warning) text = base::styled("warning:", base::Style::yellow, terminal) + " " + text;
+  if (base::Progress* progress = base::active_progress()) {
+    progress->note(text);
+  } else {
+    fmt::print(stderr, "{}\n", text);
+  }
+}
+
+}  // namespace
+
+void add_common_options(CLI::App& app, Context& context) {
+  app.add_option("--threads", context.common.threads, "Threads for the arithmetic (default: one for each usable core)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
+      ->group("Common");
+  app.add_flag("--no-color", context.common.no_color, "No colours; the variable NO_COLOR says the same")
+      ->group("Common");
+  app.add_flag("-q,--quiet", context.common.quiet, "No progress; warnings and errors only")->group("Common");
+}
+
+CLI::App* add_verb(CLI::App& parent, Context& context, const std::string& name, const std::string& purpose,
+                   const std::string& example) {
+  CLI::App* verb = parent.add_subcommand(name, purpose);
+  verb->footer(example);
+  verb->get_help_ptr()->group("Common");
+  add_common_options(*verb, context);
+  return verb;
+}
+
+CLI::Option* add_json_option(CLI::App& app, bool& json, const std::string& help) {
+  return app.add_flag("--json", json, help)->group("Output");
+}
+
+void apply_common_options(const CommonOptions& common) {
+  if (common.no_color) base::disable_color();
+  if (common.threads > 0) {
+    base::set_thread_count(common.threads);
+  } else if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+    base::set_thread_count(usable_cores());
+  }
+  const bool quiet = common.quiet;
+  base::set_log_sink([quiet](base::LogLevel level, std::string_view line) { show_log_line(level, line, quiet); });
+}
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+    throw base::Error("standard output cannot be written: {}", std::strerror(errno));
+}
+
+void flush_standard_output() {
+  if (std::fflush(stdout) != 0) throw base::Error("standard output cannot be written: {}", std::strerror(errno));
+}
+
+}  // namespace fledge::cli

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace fledge::cli {
+
+/// Flags that every verb takes.
+struct CommonOptions {
+  int threads = 0;  ///< 0: one for each core that may be used
+  bool no_color = false;
+  bool quiet = false;
+};
+
+/// What parsing the command line leaves behind: the common flags and the chosen verb, ready to run.
+struct Context {
+  CommonOptions common;
+  std::function<void()> run;
+};
+
+/// Adds a verb with its one-line purpose, an example and the common flags. `example` is one command line or more.
+CLI::App* add_verb(CLI::App& parent, Context& context, const std::string& name, const std::string& purpose,
+                   const std::string& example);
+
+/// Adds --threads, --no-color and --quiet.
+void add_common_options(CLI::App& app, Context& context);
+
+/// Adds --json with what it prints.
+CLI::Option* add_json_option(CLI::App& app, bool& json, const std::string& help);
+
+/// Makes the common flags take effect: colour, threads, and warnings of the library on standard error.
+void apply_common_options(const CommonOptions& common);
+
+/// Writes results to standard output. Throws Error where that fails (a full disk).
+void print(std::string_view text);
+void flush_standard_output();
+
+}  // namespace fledge::cli

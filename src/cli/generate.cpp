@@ -1,0 +1,26 @@
+#include "cli/generate.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/common.h"
+
+namespace fledge::cli {
+
+void add_generate_command(CLI::App& app, Context& context) {
+  auto options = std::make_shared<GenerateOptions>();
+  CLI::App* verb = add_verb(app, context, "generate", "Continues a text.",
+                            "fledge generate runs/austen/model --prompt \"It is a truth\" --max-tokens 80\n"
+                            "echo \"She was\" | fledge generate runs/austen/model --temperature 0");
+  verb->group("Use");
+  verb->add_option("DIR", options->model, "Folder of the model, or of a run")->required();
+  verb->add_option("-p,--prompt", options->prompt, "The beginning (default: what standard input holds)")
+      ->type_name("TEXT")
+      ->group("Prompt");
+  add_sampling_options(*verb, options->sampling);
+  add_json_option(*verb, options->json, "A line of JSON for each token, then one with the whole");
+  verb->callback(
+      [options, &context] { context.run = [options, &context] { run_generate(*options, context.common); }; });
+}
+
+}  // namespace fledge::cli

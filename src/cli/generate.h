@@ -1,0 +1,25 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cli/sampling_options.h"
+
+namespace fledge::cli {
+
+struct Context;
+struct CommonOptions;
+
+struct GenerateOptions {
+  std::string model;                  ///< folder
+  std::optional<std::string> prompt;  ///< nothing: standard input
+  SamplingOptions sampling;
+  bool json = false;
+};
+
+void add_generate_command(CLI::App& app, Context& context);
+
+/// Continues a prompt, streamed to standard output.
+void run_generate(const GenerateOptions& options, const CommonOptions& common);
+
+}  // namespace fledge::cli

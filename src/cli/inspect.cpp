@@ -1,0 +1,50 @@
+#include "cli/inspect.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/common.h"
+#include "cli/sampling_options.h"
+
+namespace fledge::cli {
+namespace {
+
+void add_ids(CLI::App& verb, std::string& model, std::string& ids, std::string& out, const std::string& content) {
+  verb.add_option("DIR", model, "Folder of the model, or of a run")->required();
+  verb.add_option("--ids", ids, "Token ids; rows are separated by semicolons and have the same length")
+      ->type_name("1,2,3;4,5,6")
+      ->required()
+      ->group("Input");
+  verb.add_option("--out", out, content)->type_name("FILE.safetensors")->required()->group("Output");
+}
+
+}  // namespace
+
+void add_logits_command(CLI::App& app, Context& context) {
+  auto options = std::make_shared<LogitsOptions>();
+  CLI::App* verb =
+      add_verb(app, context, "logits", "Writes a model's logits for given tokens, for comparison with others.",
+               "fledge logits runs/austen/model --ids 1,2,3 --out logits.safetensors");
+  verb->group("Measure");
+  add_ids(*verb, options->model, options->ids, options->out, "Receives the f32 tensor `logits` [B, T, V]");
+  add_precision_option(*verb, options->precision, "f32");
+  verb->callback([options, &context] { context.run = [options, &context] { run_logits(*options, context.common); }; });
+}
+
+void add_grads_command(CLI::App& app, Context& context) {
+  auto options = std::make_shared<GradsOptions>();
+  CLI::App* verb = add_verb(app, context, "grads",
+                            "Writes the loss and the gradient of every parameter, for comparison with others.",
+                            "fledge grads runs/austen/model --ids 1,2,3 --targets 2,3,4 --out grads.safetensors");
+  verb->group("Measure");
+  add_ids(*verb, options->model, options->ids, options->out,
+          "Receives `loss` and each gradient under its parameter's name");
+  verb->add_option("--targets", options->targets, "The token to predict at each place; -100 is left out of the loss")
+      ->type_name("2,3,4;5,6,7")
+      ->required()
+      ->group("Input");
+  add_precision_option(*verb, options->precision, "f32");
+  verb->callback([options, &context] { context.run = [options, &context] { run_grads(*options, context.common); }; });
+}
+
+}  // namespace fledge::cli
