@@ -1,12 +1,11 @@
 #include "nn/text/tokenizer.h"
 
 #include <algorithm>
-#include <exception>
 #include <mutex>
 #include <utility>
 
 #include "base/error.h"
-#include "base/parallel.h"
+#include "nn/text/guarded_parallel.h"
 #include "nn/text/normalization.h"
 #include "nn/text/utf8.h"
 
@@ -126,22 +125,14 @@ void Tokenizer::encode_to(std::string_view text, const EncodeOptions& options, s
 std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::string_view> texts,
                                                           const EncodeOptions& options) const {
   std::vector<std::vector<int32_t>> results(texts.size());
-  std::exception_ptr failure;
-  std::mutex failure_mutex;
   // Several texts at a time, so that handing out work costs little where texts are short.
   constexpr int64_t kGroup = 16;
   const auto count = static_cast<int64_t>(texts.size());
-  base::parallel_dynamic((count + kGroup - 1) / kGroup, [&](int64_t group) {
-    try {
-      for (int64_t i = group * kGroup; i < std::min(count, (group + 1) * kGroup); ++i) {
-        results[static_cast<size_t>(i)] = encode(texts[static_cast<size_t>(i)], options);
-      }
-    } catch (...) {
-      const std::lock_guard lock(failure_mutex);
-      if (!failure) failure = std::current_exception();
+  guarded_parallel((count + kGroup - 1) / kGroup, [&](int64_t group) {
+    for (int64_t i = group * kGroup; i < std::min(count, (group + 1) * kGroup); ++i) {
+      results[static_cast<size_t>(i)] = encode(texts[static_cast<size_t>(i)], options);
     }
   });
-  if (failure) std::rethrow_exception(failure);
   return results;
 }
 
