@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Compares a fledge binary with transformers: logits, loss and every gradient of GPT-2, at odd sizes and at the size of
+GPT-2 124M, and folders written by either side and read by the other. Exit code 1 where a bound is passed.
+
+The reference runs in f64, so that the error shown is fledge's own. A tensor's error is norm(got - expected) /
+norm(expected). The key's bias has no gradient in exact arithmetic (it moves all scores of a query alike): what is found
+there is held to an absolute floor, see AttentionTerms.floors()."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+import gpt2_reference as reference
+
+LOGITS_BOUND, GRADIENT_BOUND = 1e-5, 1e-4
+UNIT = 2.0 ** -24  # half a unit in the last place of an f32 near one
+
+CASES = {
+    # name: settings of the model, rows, tokens, ignored targets, scale of the weights
+    "odd": (dict(n_layer=2, n_embd=60, n_head=5, vocab_size=131, n_positions=41), 3, 37, 11, 10.0),
+    "exact gelu": (dict(n_layer=2, n_embd=42, n_head=3, n_inner=85, vocab_size=97, n_positions=64,
+                        activation_function="gelu", layer_norm_epsilon=1e-6), 2, 64, 0, 10.0),
+    "one token": (dict(n_layer=2, n_embd=24, n_head=2, vocab_size=50, n_positions=8), 1, 1, 0, 10.0),
+    "124m": (dict(n_layer=12, n_embd=768, n_head=12, vocab_size=50257, n_positions=1024), 2, 67, 9, 1.0),
+}
+
+
+class Report:
+    def __init__(self):
+        self.failed = False
+
+    def line(self, what, value, bound):
+        passed = value <= bound  # False for a NaN
+        self.failed |= not passed
+        print(f"  {'ok  ' if passed else 'FAIL'} {what:58} {value:.2e}  (bound {bound:.1e})")
+
+
+def relative_error(got, expected):
+    if got.shape != expected.shape:
+        raise SystemExit(f"shape {list(got.shape)} where {list(expected.shape)} was expected")
+    got, expected = got.double(), expected.double()
+    return ((got - expected).norm() / expected.norm()).item()
+
+
+def run(binary, *arguments):
+    done = subprocess.run([str(binary), *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{binary} {' '.join(map(str, arguments))[:200]}\nexit {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def as_argument(rows):
+    return ";".join(",".join(str(int(value)) for value in row) for row in rows)
+
+
+def fledge_logits(binary, folder, ids, out):
+    run(binary, "logits", folder, "--ids", as_argument(ids), "--out", out, "--dtype", "f32")
+    return load_file(out)["logits"]
+
+
+def without_prefix(tensors):
+    return {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+
+
+class AttentionTerms:
+    """Watches one block's attention, to sum up the sizes of the terms that make the gradient of the key's bias."""
+
+    def __init__(self, block):
+        self.heads = block.attn.num_heads
+        block.attn.c_attn.register_forward_hook(lambda module, inputs, output: setattr(self, "qkv", output.detach()))
+        block.attn.c_proj.register_full_backward_hook(
+            lambda module, inputs, outputs: setattr(self, "gradient", inputs[0].detach()))
+
+    def floors(self):
+        """The gradients of the query's and the key's bias are sums over queries i and keys j of
+        scale * P_ij (dP_ij - sum_k P_ik dP_ik), times k_j or q_i, with dP = dO V^T. For the key the whole is zero,
+        because the bracket weighted by P sums to zero; with a single key the bracket itself is. Every term carries a
+        few roundings (exp and its sum, two products, a difference) relative to the sizes of what was added and
+        subtracted. The floor is 8 roundings of the sum of those sizes, which grows with the number of terms as the
+        worst case does."""
+        b, t, _ = self.qkv.shape
+        query, key, value = self.qkv.view(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        gradient = self.gradient.view(b, t, self.heads, -1).transpose(1, 2)
+        scale = query.shape[-1] ** -0.5
+        scores = query @ key.transpose(-1, -2) * scale
+        hidden = torch.ones(t, t, dtype=torch.bool).triu(1)
+        pattern = torch.softmax(scores.masked_fill(hidden, float("-inf")), -1)
+        size = gradient.abs() @ value.abs().transpose(-1, -2)
+        terms = pattern * (size + (pattern * size).sum(-1, keepdim=True)) * scale
+        sums = {"query": torch.einsum("bhij,bhjd->hd", terms, key.abs()),
+                "key": torch.einsum("bhij,bhid->hd", terms, query.abs())}
+        return {part: 8 * UNIT * total.norm().item() for part, total in sums.items()}
+
+
+def compare_gradients(report, got, expected, floors):
+    got, expected = without_prefix(got), without_prefix(expected)
+    got.pop("loss")
+    if got.keys() != expected.keys():
+        raise SystemExit(f"gradients differ in name: {sorted(got.keys() ^ expected.keys())}")
+    worst = ("", 0.0)
+    for name, tensor in expected.items():
+        parts = [(name, 0.0, got[name], tensor)]
+        if name in floors:
+            thirds = zip(("query", "key", "value"), got[name].chunk(3), tensor.chunk(3))
+            parts = [(f"{name} ({part})", floors[name].get(part, 0.0), a, b) for part, a, b in thirds]
+        for part, floor, a, b in parts:
+            if b.norm() <= floor:
+                report.line(f"{part}, absolute", (a.double() - b).norm().item(), floor)
+                continue
+            error = relative_error(a, b)
+            if not error <= GRADIENT_BOUND:
+                report.line(part, error, GRADIENT_BOUND)
+            worst = max(worst, (part, error), key=lambda entry: entry[1])
+    report.line(f"worst gradient: {worst[0]}", worst[1], GRADIENT_BOUND)
+
+
+def compare_case(report, binary, name, scratch):
+    settings, rows, length, ignored, scale = CASES[name]
+    print(f"{name}: {settings}, ids [{rows}, {length}]")
+    model = reference.build_model(7, scale=scale, **settings)
+    folder = scratch / name.replace(" ", "_")
+    model.save_pretrained(folder)
+    model = model.double()
+    terms = {f"h.{i}.attn.c_attn.bias": AttentionTerms(block) for i, block in enumerate(model.transformer.h)}
+    ids, targets = reference.draw_batch(torch.Generator().manual_seed(8), rows, length, settings["vocab_size"], ignored)
+    loss, logits, expected = reference.gradients(model, ids, targets)
+
+    report.line("logits", relative_error(fledge_logits(binary, folder, ids, scratch / "out"), logits), LOGITS_BOUND)
+    run(binary, "grads", folder, "--ids", as_argument(ids), "--targets", as_argument(targets), "--out", scratch / "out")
+    got = load_file(scratch / "out")
+    report.line("loss", abs(got["loss"].double().item() - loss.item()) / loss.item(), LOGITS_BOUND)
+    floors = {key: watch.floors() for key, watch in terms.items()}
+    compare_gradients(report, got, expected, floors)
+
+
+TEXT = "It is a truth universally acknowledged, that a native program may write a folder that others can open.\n"
+RECIPE = """
+precision = "f32"
+steps = 3
+[model]
+n_layer = 2
+n_head = 3
+n_embd = 36
+n_positions = 29
+[data]
+text = ["{scratch}/text.txt"]
+tokenizer = "{scratch}/tokenizer"
+val_fraction = 0.2
+[batch]
+sequences = 2
+sequence_length = 16
+[run]
+out = "{scratch}/run"
+"""
+
+
+def train_folder(binary, scratch):
+    """Trains a tiny model with fledge; returns the folder that it wrote last."""
+    (scratch / "text.txt").write_text(TEXT * 40, encoding="utf-8")
+    (scratch / "recipe.toml").write_text(RECIPE.format(scratch=scratch), encoding="utf-8")
+    run(binary, "tokenizer", "train", "--kind", "bpe", "--vocab-size", 300, "--input", scratch / "text.txt",
+        "--out", scratch / "tokenizer")
+    run(binary, "train", scratch / "recipe.toml")
+    found = sorted(scratch.glob("run/**/model.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise SystemExit("fledge train left no model.safetensors below its run folder")
+    return found[-1].parent
+
+
+def compare_written(report, binary, folder, scratch):
+    """transformers opens a folder that fledge wrote, tokenizer included, and both compute the same logits."""
+    print(f"a folder written by fledge: {folder}")
+    model = AutoModelForCausalLM.from_pretrained(folder).double().eval()
+    generator = torch.Generator().manual_seed(9)
+    ids = torch.randint(model.config.vocab_size, (2, min(13, model.config.n_positions)), generator=generator)
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+    report.line("logits", relative_error(fledge_logits(binary, folder, ids, scratch / "out"), expected), LOGITS_BOUND)
+    if (folder / "tokenizer.json").exists():
+        from transformers import AutoTokenizer
+
+        text = "It is a truth, émigré: 12345 days\n\n  and more"
+        expected_ids = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
+        got = json.loads(run(binary, "tokenizer", "encode", folder, "--text", text, "--json"))
+        got = got["ids"] if isinstance(got, dict) else got
+        report.line("tokens that differ", sum(a != b for a, b in zip(got, expected_ids)) +
+                    abs(len(got) - len(expected_ids)), 0)
+    # Back again: what transformers saves from it must read as the same model.
+    model.float().save_pretrained(scratch / "back")
+    report.line("logits of transformers' copy",
+                relative_error(fledge_logits(binary, scratch / "back", ids, scratch / "out"), expected), LOGITS_BOUND)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fledge", type=Path, help="the fledge binary")
+    parser.add_argument("--case", choices=[*CASES, "written"], action="append", help="default: all")
+    parser.add_argument("--written", type=Path, help="a folder written by fledge, instead of training a tiny one")
+    arguments = parser.parse_args()
+    report = Report()
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = Path(scratch)
+        for name in arguments.case or [*CASES, "written"]:
+            if name == "written":
+                compare_written(report, arguments.fledge, arguments.written or train_folder(arguments.fledge, scratch),
+                                scratch)
+            else:
+                compare_case(report, arguments.fledge, name, scratch)
+    print("FAILED" if report.failed else "all within their bounds")
+    sys.exit(1 if report.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
