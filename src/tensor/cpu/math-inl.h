@@ -16,9 +16,12 @@ namespace fledge::tensor::cpu::HWY_NAMESPACE {
 template <class D, class V = hwy::HWY_NAMESPACE::Vec<D>>
 HWY_INLINE V exp(D d, V x) {
   namespace hn = hwy::HWY_NAMESPACE;
-  const hn::RebindToSigned<D> whole;
+  const hn::RebindToUnsigned<D> whole;
   // x = n ln 2 + r with |r| <= ln(2) / 2; ln 2 in two parts, the first with few enough bits that n times it is exact.
-  const V n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
+  // Beside 1.5 * 2^23 an f32 has no fraction left and its lowest bits are the whole number n.
+  const V magic = hn::Set(d, 0x1.8p23f);
+  const V shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), magic);
+  const V n = hn::Sub(shifted, magic);
   const V r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x));
   // e^r = 1 + r + r^2 P(r), P with the least greatest relative error (3e-9).
   V p = hn::MulAdd(hn::Set(d, 1.3814467e-3f), r, hn::Set(d, 8.3687808e-3f));
@@ -27,7 +30,7 @@ HWY_INLINE V exp(D d, V x) {
   p = hn::MulAdd(p, r, hn::Set(d, 4.9999994e-1f));
   p = hn::Add(hn::MulAdd(hn::Mul(r, r), p, r), hn::Set(d, 1.0f));
   // 2 p 2^(n-1): 2^128 has no f32, 2^127 has. Where n is far out of range the product is replaced below.
-  const auto exponent = hn::Add(hn::ConvertTo(whole, n), hn::Set(whole, 126));
+  const auto exponent = hn::Add(hn::BitCast(whole, shifted), hn::Set(whole, 126));
   const V power = hn::BitCast(d, hn::ShiftLeft<23>(exponent));
   V y = hn::Mul(hn::Add(p, p), power);
   y = hn::IfThenElse(hn::Gt(x, hn::Set(d, 89.0f)), hn::Set(d, std::numeric_limits<float>::infinity()), y);

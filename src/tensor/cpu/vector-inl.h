@@ -41,14 +41,13 @@ HWY_INLINE void store(FloatVector v, FloatTag d, float* to) {
 HWY_INLINE void store(FloatVector v, FloatTag, bf16* to) {
   const hn::Rebind<uint16_t, FloatTag> half;
   const hn::Repartition<uint32_t, FloatTag> wide;
-  const hn::Repartition<int32_t, FloatTag> wide_signed;
   const auto bits = hn::BitCast(wide, v);
   const auto upper = hn::ShiftRight<16>(bits);
   const auto odd = hn::And(upper, hn::Set(wide, 1));
   const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(wide, 0x7fff)), odd));
   const auto quiet = hn::Or(upper, hn::Set(wide, 0x40));
   const auto result = hn::IfThenElse(hn::RebindMask(wide, hn::IsNaN(v)), quiet, rounded);
-  hn::StoreU(hn::DemoteTo(half, hn::BitCast(wide_signed, result)), half, reinterpret_cast<uint16_t*>(to));
+  hn::StoreU(hn::TruncateTo(half, result), half, reinterpret_cast<uint16_t*>(to));
 }
 
 /// The first `count` lanes, 0 < count < lanes; the others are 0. Reads nothing beyond them.
