@@ -49,6 +49,28 @@ std::string with_unicode_spaces(const std::string& regex) {
   return result;
 }
 
+/// What a search needs for itself, whatever the pattern: each thread has one, so that threads may share a pattern.
+struct Workspace {
+  std::unique_ptr<pcre2_match_data, Free> data;
+  std::unique_ptr<pcre2_match_context, Free> context;
+  std::unique_ptr<pcre2_jit_stack, Free> stack;
+
+  Workspace()
+      : data(pcre2_match_data_create(1, nullptr)),
+        context(pcre2_match_context_create(nullptr)),
+        stack(pcre2_jit_stack_create(kJitStackFirst, kJitStackMost, nullptr)) {
+    if (!data || !context) throw std::bad_alloc();
+    pcre2_set_match_limit(context.get(), kMatchLimit);
+    pcre2_set_heap_limit(context.get(), kHeapLimitKib);
+    if (stack) pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+  }
+
+  static const Workspace& of_thread() {
+    static thread_local const Workspace workspace;
+    return workspace;
+  }
+};
+
 class RegexSplitter : public PreTokenizer {
  public:
   RegexSplitter(const std::string& regex, std::string_view origin) : regex_(regex), origin_(origin) {
@@ -69,14 +91,13 @@ class RegexSplitter : public PreTokenizer {
   }
 
   void split(std::string_view text, PieceSink& sink) const override {
-    Search search(*this);
     PieceBatch batch(sink);
     const char* base = text.data();
     size_t piece = 0;     // where the piece that is not yet given away begins
     size_t position = 0;  // where the search goes on
     while (position < text.size()) {
       size_t begin, end;
-      if (!search.find(text, position, begin, end)) break;
+      if (!find(text, position, begin, end)) break;
       if (end <= begin || begin < piece) {
         position += std::max<size_t>(1, utf8_length(text, position));
         continue;
@@ -90,45 +111,25 @@ class RegexSplitter : public PreTokenizer {
   }
 
  private:
-  /// What one search needs for itself, so that threads may share the compiled pattern.
-  class Search {
-   public:
-    explicit Search(const RegexSplitter& splitter)
-        : splitter_(splitter),
-          data_(pcre2_match_data_create(1, nullptr)),
-          context_(pcre2_match_context_create(nullptr)),
-          stack_(pcre2_jit_stack_create(kJitStackFirst, kJitStackMost, nullptr)) {
-      if (!data_ || !context_) throw std::bad_alloc();
-      pcre2_set_match_limit(context_.get(), kMatchLimit);
-      pcre2_set_heap_limit(context_.get(), kHeapLimitKib);
-      if (stack_) pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+  bool find(std::string_view text, size_t position, size_t& begin, size_t& end) const {
+    const Workspace& workspace = Workspace::of_thread();
+    const auto match = [&](uint32_t options) {
+      return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), position,
+                         options | PCRE2_NO_UTF_CHECK, workspace.data.get(), workspace.context.get());
+    };
+    int result = match(0);
+    // The interpreter keeps its backtracking on the heap and goes further than the stack of compiled code.
+    if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = match(PCRE2_NO_JIT);
+    if (result == PCRE2_ERROR_NOMATCH) return false;
+    if (result < 0) {
+      throw base::Error("{}: the split pattern {} cannot be matched at byte {} of a text ({})", origin_, regex_,
+                        position, message_of(result));
     }
-
-    bool find(std::string_view text, size_t position, size_t& begin, size_t& end) {
-      const auto match = [&](uint32_t options) {
-        return pcre2_match(splitter_.code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), position,
-                           options | PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
-      };
-      int result = match(0);
-      // The interpreter keeps its backtracking on the heap and goes further than the stack of compiled code.
-      if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = match(PCRE2_NO_JIT);
-      if (result == PCRE2_ERROR_NOMATCH) return false;
-      if (result < 0) {
-        throw base::Error("{}: the split pattern {} cannot be matched at byte {} of a text ({})", splitter_.origin_,
-                          splitter_.regex_, position, message_of(result));
-      }
-      const size_t* offsets = pcre2_get_ovector_pointer(data_.get());
-      begin = offsets[0];
-      end = offsets[1];
-      return true;
-    }
-
-   private:
-    const RegexSplitter& splitter_;
-    std::unique_ptr<pcre2_match_data, Free> data_;
-    std::unique_ptr<pcre2_match_context, Free> context_;
-    std::unique_ptr<pcre2_jit_stack, Free> stack_;
-  };
+    const size_t* offsets = pcre2_get_ovector_pointer(workspace.data.get());
+    begin = offsets[0];
+    end = offsets[1];
+    return true;
+  }
 
   std::string regex_, origin_;
   std::unique_ptr<pcre2_code, Free> code_;

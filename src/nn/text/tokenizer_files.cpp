@@ -19,7 +19,8 @@ using base::Json;
 
 constexpr size_t kLongestRankToken = 4096;
 
-/// Appends the bytes of a base64 text (RFC 4648, with padding); false where it is malformed.
+/// Appends the bytes of a base64 text (RFC 4648); false where it is malformed. Whisper's ranks have a token of no
+/// bytes, written as a lone padding character, so the padding is not counted.
 bool append_base64(std::string_view text, std::string& bytes) {
   static const auto values = [] {
     std::array<int8_t, 256> table{};
@@ -28,7 +29,6 @@ bool append_base64(std::string_view text, std::string& bytes) {
     for (size_t i = 0; i < letters.size(); ++i) table[static_cast<uint8_t>(letters[i])] = static_cast<int8_t>(i);
     return table;
   }();
-  if (text.size() % 4 != 0) return false;
   while (text.ends_with('=')) text.remove_suffix(1);
   uint32_t bits = 0;
   int count = 0;
@@ -162,8 +162,8 @@ TokenizerParts parse_tiktoken(std::string_view text, std::string_view origin, Sp
     uint64_t rank = 0;
     const std::string_view number = space == std::string_view::npos ? std::string_view{} : line.substr(space + 1);
     const auto parsed = std::from_chars(number.data(), number.data() + number.size(), rank);
-    if (number.empty() || parsed.ec != std::errc{} || parsed.ptr != number.data() + number.size() ||
-        !append_base64(line.substr(0, space), token) || token.empty()) {
+    if (number.empty() || parsed.ec != std::errc{} || parsed.ptr != number.data() + number.size() || space == 0 ||
+        !append_base64(line.substr(0, space), token)) {
       throw Error("{}: line {} is not a token in base64 and its rank", origin, line_number);
     }
     if (token.size() > kLongestRankToken) {
