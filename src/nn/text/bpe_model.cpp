@@ -144,7 +144,11 @@ void BpeModel::merge_short(BpeScratch& scratch) const {
 /// The parts form a linked list; a heap of (rank, position) holds the pairs, and an entry whose rank is no longer that
 /// of its position is passed over. n log n for a piece of n bytes.
 void BpeModel::merge_long(BpeScratch& scratch) const {
-  auto& [cache, parts, ranks, next, previous, heap] = scratch;
+  std::vector<int32_t>& parts = scratch.parts;
+  std::vector<int32_t>& next = scratch.next;
+  std::vector<int32_t>& previous = scratch.previous;
+  std::vector<uint32_t>& ranks = scratch.ranks;
+  std::vector<uint64_t>& heap = scratch.heap;
   const auto count = static_cast<int32_t>(parts.size());
   ranks.assign(parts.size(), kNoRank);
   next.resize(parts.size());

@@ -18,6 +18,8 @@ constexpr char32_t kLeads = 19, kVowels = 21, kTails = 28, kSyllables = kLeads *
 // Below this code point nothing decomposes canonically that does not compose again, and nothing combines.
 constexpr uint8_t kFirstByteOfU0300 = 0xCC;
 
+constexpr size_t kSliceBytes = 16 * 1024;
+
 struct Character {
   char32_t code_point;
   uint8_t combining_class;
@@ -125,7 +127,13 @@ std::string to_nfc(std::string_view text) {
   result.reserve(text.size());
   for (size_t position = 0; position < text.size();) {
     const size_t valid_end = valid_utf8_end(text, position);
-    append_nfc(text.substr(position, valid_end - position), result);
+    while (position < valid_end) {
+      // An ASCII character never joins what is before it, so that text may be cut there: memory stays small.
+      size_t end = std::min(valid_end, position + kSliceBytes);
+      while (end < valid_end && static_cast<signed char>(text[end]) < 0) ++end;
+      append_nfc(text.substr(position, end - position), result);
+      position = end;
+    }
     position = invalid_utf8_end(text, valid_end);
     result += text.substr(valid_end, position - valid_end);
   }

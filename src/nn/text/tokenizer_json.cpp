@@ -316,6 +316,19 @@ std::vector<AddedToken> added_tokens_of_config(const Json& config, const Json& v
   return tokens;
 }
 
+/// A template may name tokens of the vocabulary and added ones alone.
+void check_template(const TokenizerParts& parts, std::string_view origin) {
+  for (const auto* ids : {&parts.prefix, &parts.suffix}) {
+    for (const int32_t id : *ids) {
+      const bool is_added = std::any_of(parts.added_tokens.begin(), parts.added_tokens.end(),
+                                        [&](const AddedToken& token) { return token.id == id; });
+      if (id >= parts.model->size() && !is_added) {
+        throw Error("{}: TemplateProcessing puts in the id {}, which is no token", origin, id);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 TokenizerParts parse_tokenizer_json(std::string_view text, std::string_view origin) {
@@ -338,6 +351,7 @@ TokenizerParts parse_tokenizer_json(std::string_view text, std::string_view orig
   parse_post_processor(parts.post_processor, parts, origin);
   parts.decoder = section(json, "decoder");
   parse_model(section(json, "model"), parts, origin);
+  check_template(parts, origin);
   return parts;
 }
 

@@ -260,6 +260,10 @@ TEST(TokenizerErrors, NameTheFileAndTheFault) {
              json["post_processor"] = {{"type", "BertProcessing"}};
            }),
            {"BertProcessing"});
+  contains(message_after([](Json& json) {
+             json["post_processor"]["processors"][1]["special_tokens"]["<|end|>"]["ids"][0] = 99999;
+           }),
+           {"99999", "no token"});
   contains(message_after([](Json& json) { json["added_tokens"][1]["id"] = 0; }), {"same id 0"});
   contains(message_after([](Json& json) { json["added_tokens"][1]["id"] = -3; }), {"-3"});
   contains(message_after([](Json& json) { json = Json::array(); }), {"object"});
