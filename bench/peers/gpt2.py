@@ -29,12 +29,12 @@ class Block(nn.Module):
         self.attention, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, inner), nn.Linear(inner, width)
 
-    def forward(self, x):
+    def forward(self, x, mask):
         b, t, c = x.shape
         qkv = self.attention(self.ln_1(x)).view(b, t, 3, self.heads, c // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         dropout = self.attention_dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, dropout_p=dropout)
+        mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=mask is None)
         x = x + F.dropout(self.projection(mixed.transpose(1, 2).reshape(b, t, c)), self.dropout, self.training)
         h = self.down(F.gelu(self.up(self.ln_2(x)), approximate="tanh"))
         return x + F.dropout(h, self.dropout, self.training)
@@ -57,12 +57,14 @@ class GPT2(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def forward(self, ids, targets):
-        """Mean cross-entropy of targets [B, T] (-100 takes no part) after ids [B, T]."""
-        x = self.tokens(ids) + self.positions.weight[: ids.shape[1]]
+    def forward(self, ids, targets, positions=None, mask=None):
+        """Mean cross-entropy of targets [B, T] (-100 takes no part) after ids [B, T]. positions default to 0, 1, ...;
+        a mask [B, 1, T, T] replaces the causal one."""
+        positions = self.positions.weight[: ids.shape[1]] if positions is None else self.positions(positions)
+        x = self.tokens(ids) + positions
         x = F.dropout(x, self.dropout, self.training)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, mask)
         logits = F.linear(self.ln_f(x), self.tokens.weight)
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=-100)
 
