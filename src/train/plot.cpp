@@ -84,16 +84,15 @@ Points thinned(const Points& points) {
   return result;
 }
 
-/// Exponential average over about a fortieth of the curve, corrected for its beginning as in Adam.
+/// Average over about a fortieth of the curve around each point, so that the line does not lag behind.
 Points smoothed(const Points& points) {
-  const double span = std::max(1.0, static_cast<double>(points.size()) / 40.0);
-  const double keep = 1.0 - 1.0 / span;
+  const size_t half = points.size() / 80;
+  std::vector<double> sums{0.0};
+  for (const Point& point : points) sums.push_back(sums.back() + point.y);
   Points result;
-  double sum = 0.0, weight = 0.0;
-  for (const Point& point : points) {
-    sum = keep * sum + (1.0 - keep) * point.y;
-    weight = keep * weight + (1.0 - keep);
-    result.push_back({point.x, sum / weight});
+  for (size_t index = 0; index < points.size(); ++index) {
+    const size_t first = index - std::min(index, half), end = std::min(index + half + 1, points.size());
+    result.push_back({points[index].x, (sums[end] - sums[first]) / static_cast<double>(end - first)});
   }
   return result;
 }
@@ -207,7 +206,7 @@ class ChartPainter {
     }
     separate(labels_, 17.0);
     for (const EndLabel& label : labels_)
-      svg_ += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" fill=\"{}\">{}</text>\n", right_ + 10,
+      svg_ += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" style=\"fill: {}\">{}</text>\n", right_ + 10,
                           label.y + 4, escaped(label.color), escaped(label.text));
   }
 
@@ -235,7 +234,7 @@ std::string short_number(double value) {
     while (zeros + 1 < text.size() && text[zeros] == '0') text.erase(zeros, 1);
     return text;
   };
-  if (size > 0.0 && size < 1e-3) {
+  if (size > 0.0 && size < 1e-2) {
     // {:g} keeps the plain form down to 1e-4; the short one is easier to read.
     std::string text = fmt::format("{:.3e}", value);
     const size_t exponent = text.find('e');
@@ -279,7 +278,7 @@ std::string draw_charts(const std::string& title, const std::vector<Chart>& char
       "text {{ font: 12px system-ui, 'DejaVu Sans', sans-serif; fill: {3}; }}\n"
       "text.heading {{ font-size: 17px; font-weight: 600; }}\n"
       "text.title {{ font-size: 13px; font-weight: 600; }}\n"
-      "text.label {{ font-size: 12px; font-weight: 600; fill: inherit; }}\n"
+      "text.label {{ font-size: 12px; font-weight: 600; }}\n"
       ".grid {{ stroke: {4}; stroke-opacity: 0.25; }}\n"
       ".axis {{ stroke: {4}; stroke-opacity: 0.8; }}\n</style>\n"
       "<text class=\"heading\" x=\"{5:.0f}\" y=\"32\">{2}</text>\n",

@@ -82,7 +82,8 @@ TEST(Plot, ShortNumbers) {
   EXPECT_EQ(short_number(2.5e9), "2.5G");
   EXPECT_EQ(short_number(0.00031), "3.1e-4");
   EXPECT_EQ(short_number(1e-5), "1e-5");
-  EXPECT_EQ(short_number(0.0015), "0.0015");
+  EXPECT_EQ(short_number(0.0015), "1.5e-3");
+  EXPECT_EQ(short_number(0.015), "0.015");
   EXPECT_EQ(short_number(-2000), "-2k");
   EXPECT_EQ(short_number(999999), "1M");
 }
