@@ -10,8 +10,10 @@
 #include "base/error.h"
 #include "base/terminal.h"
 #include "cli/common.h"
+#include "cli/data.h"
 #include "cli/doctor.h"
 #include "cli/help.h"
+#include "cli/tokenizer.h"
 #include "cli/usage.h"
 
 namespace fledge::cli {
@@ -19,6 +21,8 @@ namespace {
 
 /// Every verb, in the order of the help.
 void add_commands(CLI::App& app, Context& context) {
+  add_data_command(app, context);
+  add_tokenizer_command(app, context);
   add_doctor_command(app, context);
 }
 
@@ -63,7 +67,7 @@ int run(int argument_count, const char* const* arguments) {
     app.set_help_flag("-h,--help", "Show this help")->group("Common");
     app.set_version_flag("--version", fmt::format("fledge {}", FLEDGE_VERSION), "Show the version")->group("Common");
     app.require_subcommand(0, 1);
-    app.footer("fledge doctor");
+    app.footer("fledge data get austen\nfledge doctor");
     add_common_options(app, context);
     add_commands(app, context);
     parse_and_run(app, context, argument_count, arguments);

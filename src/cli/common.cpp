@@ -46,6 +46,7 @@ CLI::App* add_verb(CLI::App& parent, Context& context, const std::string& name, 
                    const std::string& example) {
   CLI::App* verb = parent.add_subcommand(name, purpose);
   verb->footer(example);
+  verb->group("Commands");
   verb->get_help_ptr()->group("Common");
   add_common_options(*verb, context);
   return verb;

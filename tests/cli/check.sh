@@ -1,12 +1,12 @@
 # Checks that the command tests share: source it with the program's path as $1.
 set -uo pipefail
-fledge=$1
+fledge=$(realpath "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failures=0
 
 fail() {
-  echo "FAIL (line ${BASH_LINENO[1]}): $*" >&2
+  echo "FAIL (line ${BASH_LINENO[-2]}): $*" >&2
   failures=$((failures + 1))
 }
 

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace fledge::cli {
+
+struct Context;
+struct CommonOptions;
+
+struct DataListOptions {
+  bool json = false;
+};
+
+struct DataGetOptions {
+  std::string name;  ///< of a corpus
+  std::string out;   ///< folder; empty: data/NAME
+  bool json = false;
+};
+
+struct DataPrepareOptions {
+  std::vector<std::string> inputs;
+  std::string tokenizer;  ///< folder
+  std::string out;        ///< folder
+  double val_fraction = 0.05;
+  std::string text_key = "text";
+  std::string separator = "<|endoftext|>";
+  bool json = false;
+};
+
+/// `fledge data` with its commands list, get and prepare.
+void add_data_command(CLI::App& app, Context& context);
+
+void add_data_prepare_command(CLI::App& data, Context& context);
+
+/// The catalogue of named corpora.
+void run_data_list(const DataListOptions& options);
+/// Brings a corpus; prints the paths of its files.
+void run_data_get(const DataGetOptions& options, const CommonOptions& common);
+/// Tokenizes text files into a data set.
+void run_data_prepare(const DataPrepareOptions& options, const CommonOptions& common);
+
+}  // namespace fledge::cli
