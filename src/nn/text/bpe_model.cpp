@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <limits>
-#include <queue>
 #include <utility>
 
 #include "base/error.h"
@@ -74,7 +75,13 @@ void BpeModel::encode(std::span<const std::string_view> pieces, const char* read
   constexpr size_t kGroup = 64;
   PieceCache::Key keys[kGroup];
   uint64_t hashes[kGroup];
-  int32_t found[PieceCache::kLongestPiece];
+  // Ids gather here, so that the vector grows once for many pieces.
+  int32_t found[4 * PieceCache::kLongestPiece];
+  size_t waiting = 0;
+  const auto flush = [&] {
+    ids.insert(ids.end(), found, found + waiting);
+    waiting = 0;
+  };
   for (size_t first = 0; first < pieces.size(); first += kGroup) {
     const auto group = pieces.subspan(first, std::min(kGroup, pieces.size() - first));
     // First all keys, so that the slots of later pieces are on their way while earlier ones are looked up.
@@ -87,16 +94,17 @@ void BpeModel::encode(std::span<const std::string_view> pieces, const char* read
     for (size_t i = 0; i < group.size(); ++i) {
       const std::string_view piece = group[i];
       const bool cached = piece.size() <= PieceCache::kLongestPiece;
-      const size_t count = cached ? state.cache.find(keys[i], hashes[i], piece, found) : 0;
-      if (count > 0) {
-        ids.insert(ids.end(), found, found + count);
-        continue;
-      }
+      if (waiting + PieceCache::kLongestPiece > std::size(found)) flush();
+      const size_t count = cached ? state.cache.find(keys[i], hashes[i], piece, found + waiting) : 0;
+      waiting += count;
+      if (count > 0) continue;
+      flush();
       encode_piece(piece, state);
       ids.insert(ids.end(), state.parts.begin(), state.parts.end());
       if (cached) state.cache.insert(keys[i], hashes[i], piece, state.parts);
     }
   }
+  flush();
 }
 
 void BpeModel::encode_piece(std::string_view piece, BpeScratch& scratch) const {
