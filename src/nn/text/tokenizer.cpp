@@ -10,6 +10,11 @@
 #include "nn/text/utf8.h"
 
 namespace fledge::nn {
+namespace {
+
+constexpr size_t kBytesPerToken = 4;  // of English, to reserve memory
+
+}  // namespace
 
 /// Working memories that wait for the next call, so that their caches live on.
 class Tokenizer::ScratchPool {
@@ -35,15 +40,24 @@ class Tokenizer::ScratchPool {
   std::vector<std::unique_ptr<TokenModel::Scratch>> free_;
 };
 
-/// One call of encode: takes text apart and gives the pieces to the model.
+/// Takes texts apart and gives the pieces to the model; holds a working memory from the pool for as long as it lives.
 class Tokenizer::Encoder : PieceSink {
  public:
-  Encoder(const Tokenizer& tokenizer, std::vector<int32_t>& ids)
-      : tokenizer_(tokenizer), parts_(tokenizer.parts_), ids_(ids), scratch_(tokenizer.pool_->take()) {}
+  explicit Encoder(const Tokenizer& tokenizer)
+      : tokenizer_(tokenizer), parts_(tokenizer.parts_), scratch_(tokenizer.pool_->take()) {}
   ~Encoder() override { tokenizer_.pool_->give_back(std::move(scratch_)); }
 
-  void encode(std::string_view text, bool match_special) {
-    const auto add_token = [&](const AddedToken& token) { ids_.push_back(token.id); };
+  /// Appends the ids of a text to `ids`.
+  void encode(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& ids) {
+    ids_ = &ids;
+    if (options.add_special) ids.insert(ids.end(), parts_.prefix.begin(), parts_.prefix.end());
+    encode_between(text, options.match_special);
+    if (options.add_special) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
+  }
+
+ private:
+  void encode_between(std::string_view text, bool match_special) {
+    const auto add_token = [&](const AddedToken& token) { ids_->push_back(token.id); };
     const auto encode_normalized = [&](std::string_view part) { encode_plain(part); };
     const auto encode_raw = [&](std::string_view part) {
       std::string normalized;
@@ -56,9 +70,8 @@ class Tokenizer::Encoder : PieceSink {
     tokenizer_.raw_matcher_->split(text, match_special, encode_raw, add_token);
   }
 
- private:
   void take(std::span<const std::string_view> pieces) override {
-    parts_.model->encode(pieces, readable_end_, *scratch_, ids_);
+    parts_.model->encode(pieces, readable_end_, *scratch_, *ids_);
   }
 
   void encode_plain(std::string_view text) {
@@ -81,8 +94,8 @@ class Tokenizer::Encoder : PieceSink {
 
   const Tokenizer& tokenizer_;
   const TokenizerParts& parts_;
-  std::vector<int32_t>& ids_;
   std::unique_ptr<TokenModel::Scratch> scratch_;
+  std::vector<int32_t>* ids_ = nullptr;
   const char* readable_end_ = nullptr;
 };
 
@@ -110,16 +123,13 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<int32_t> ids;
-  // English has four to five bytes a token.
-  ids.reserve(text.size() / 4 + 16);
+  ids.reserve(text.size() / kBytesPerToken + 16);
   encode_to(text, options, ids);
   return ids;
 }
 
 void Tokenizer::encode_to(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& ids) const {
-  if (options.add_special) ids.insert(ids.end(), parts_.prefix.begin(), parts_.prefix.end());
-  Encoder(*this, ids).encode(text, options.match_special);
-  if (options.add_special) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
+  Encoder(*this).encode(text, options, ids);
 }
 
 std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::string_view> texts,
@@ -129,8 +139,12 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::s
   constexpr int64_t kGroup = 16;
   const auto count = static_cast<int64_t>(texts.size());
   guarded_parallel((count + kGroup - 1) / kGroup, [&](int64_t group) {
+    Encoder encoder(*this);
     for (int64_t i = group * kGroup; i < std::min(count, (group + 1) * kGroup); ++i) {
-      results[static_cast<size_t>(i)] = encode(texts[static_cast<size_t>(i)], options);
+      const std::string_view text = texts[static_cast<size_t>(i)];
+      auto& ids = results[static_cast<size_t>(i)];
+      ids.reserve(text.size() / kBytesPerToken + 16);
+      encoder.encode(text, options, ids);
     }
   });
   return results;
