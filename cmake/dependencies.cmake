@@ -5,7 +5,6 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
 find_package(CURL REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
@@ -24,7 +23,7 @@ if(FLEDGE_MPI)
 endif()
 
 # What each floor links beside the floors below it.
-set(FLEDGE_LINKS_base fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json PkgConfig::tomlplusplus OpenMP::OpenMP_CXX
+set(FLEDGE_LINKS_base fmt::fmt nlohmann_json::nlohmann_json PkgConfig::tomlplusplus OpenMP::OpenMP_CXX
                       Threads::Threads)
 set(FLEDGE_LINKS_tensor PkgConfig::hwy ${DNNL_LIBRARY})
 if(FLEDGE_HAVE_MPI)
