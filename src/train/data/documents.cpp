@@ -72,7 +72,7 @@ uint32_t first_character(std::string_view text) {
 
 /// Whether text[newline] stands between two characters that are not white space.
 bool is_safe_newline(std::string_view text, size_t newline) {
-  if (newline == 0 || newline + 1 >= text.size()) return false;
+  if (newline == 0 || newline + 1 >= text.size() || text[newline + 1] == '/') return false;
   const size_t before = character_start(text, newline - 1);
   return !is_space(first_character(text.substr(before))) && !is_space(first_character(text.substr(newline + 1)));
 }

@@ -41,10 +41,10 @@ class DocumentReader {
 std::unique_ptr<DocumentReader> open_documents(const std::filesystem::path& path, const DocumentOptions& options);
 
 /// Where the first piece of a text ends that is known to be longer than 2 * piece_bytes, or whose first
-/// 2 * piece_bytes are given: after a newline that has a character other than white space on both sides. There the
-/// split patterns of byte-level BPE (GPT-2, Llama 3, Qwen) always split too, so that the tokens of the pieces are the
-/// tokens of the whole. Where a text has no such place in that range: after its last newline there, or else before a
-/// UTF-8 character.
+/// 2 * piece_bytes are given: after a newline with characters on both sides that are no white space (and, behind it, no
+/// slash, which o200k's pattern binds to a newline). There the split patterns of byte-level BPE (GPT-2, Llama 3, Qwen)
+/// always split too, so that the tokens of the pieces are the tokens of the whole. Where a text has no such place in
+/// that range: after its last newline there, or else before a UTF-8 character.
 size_t piece_end(std::string_view text, size_t piece_bytes);
 
 /// The largest position of at most `position` that is not inside a UTF-8 character.

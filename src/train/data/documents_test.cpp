@@ -138,6 +138,7 @@ TEST(PieceEnd, IsSafeOrElseTheBestThereIs) {
   EXPECT_EQ(end("1234\n678ab\ncd and more"), "1234\n678ab\n");
   EXPECT_EQ(end("12345678 \nb\ncd and more"), "12345678 \nb\n");
   EXPECT_EQ(end("12345678\n\nb\ncd and more"), "12345678\n\nb\n");
+  EXPECT_EQ(end("12345678.\n/*c\nd and more"), "12345678.\n/*c\n");
   // White space outside ASCII: U+3000 before the newline, U+00A0 behind it.
   EXPECT_EQ(end("12345\xe3\x80\x80\nbc\nd and more"), "12345\xe3\x80\x80\nbc\n");
   EXPECT_EQ(end("1234567\n\xc2\xa0x\nd and more"), "1234567\n\xc2\xa0x\n");

@@ -13,7 +13,8 @@ namespace {
 
 namespace filesystem = std::filesystem;
 
-constexpr uint64_t kSplitStream = 0x73706c6974;  // "split"
+constexpr size_t kWholeDocument = size_t{1} << 48;  // more than any memory
+constexpr uint64_t kSplitStream = 0x73706c6974;     // "split"
 
 /// A piece of text on its way to one split.
 struct Job {
@@ -234,7 +235,9 @@ bool is_validation_document(int64_t document, double fraction) {
   return document == first + static_cast<int64_t>(random.below(size, static_cast<uint64_t>(stratum)));
 }
 
-DataIndex prepare_data(const PrepareOptions& options, const DocumentTokenizer& tokenizer) {
+DataIndex prepare_data(const PrepareOptions& given, const DocumentTokenizer& tokenizer) {
+  PrepareOptions options = given;
+  if (!tokenizer.splits_at_lines) options.documents.piece_bytes = kWholeDocument;
   check_options(options, tokenizer);
   check_output(options.out);
   DataIndex index;

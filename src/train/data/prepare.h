@@ -17,6 +17,9 @@ struct DocumentTokenizer {
   TokenizerIdentity identity;
   /// Appends the token ids of a text. Called from several threads at once.
   std::function<void(std::string_view text, std::vector<int32_t>& ids)> encode;
+  /// The tokens of two lines are those of the first one and those of the second one (see piece_end()). Where they are
+  /// not, documents are tokenized whole and must fit in memory.
+  bool splits_at_lines = true;
 };
 
 struct PrepareProgress {
@@ -42,9 +45,10 @@ inline constexpr int64_t kManyDocuments = 100;
 
 /// Tokenizes text and JSONL files into a data set folder, atomically: the folder appears when it is whole, and an older
 /// data set there is replaced then. Every document ends with the end-of-text token (of a document that is divided, both
-/// parts do). Memory is bounded by the batch and the shards, whatever the size of the files. The same inputs, tokenizer
-/// and options give the same bytes on any number of threads. Throws UsageError for options out of range; Error for
-/// inputs without text, an output folder that holds something else, and whatever the reader or the tokenizer throws.
+/// parts do). Memory is bounded by the batch and the shards, whatever the size of the files and documents. The same
+/// inputs, tokenizer and options give the same bytes on any number of threads. Throws UsageError for options out of
+/// range; Error for inputs without text, an output folder that holds something else, and whatever the reader or the
+/// tokenizer throws.
 DataIndex prepare_data(const PrepareOptions& options, const DocumentTokenizer& tokenizer);
 
 /// Whether document number `document` (counted over all inputs) is held out where there are many.
