@@ -1,7 +1,5 @@
-#include <immintrin.h>
-
 #include "tensor/cpu/gemm_multiply-inl.h"
-#include "tensor/cpu/gemm_pack-inl.h"
+#include "tensor/cpu/gemm_pack_avx512-inl.h"
 
 namespace fledge::tensor::cpu::avx512 {
 namespace {
@@ -23,19 +21,19 @@ struct Simd {
 }  // namespace
 
 void pack_a_f32(const PanelSource& source, void* panel) {
-  pack_portable<false, kRows>(source, panel);
+  pack_words<Words::f32, kRows>(source, 1, panel);
 }
 
 void pack_b_f32(const PanelSource& source, void* panel) {
-  pack_portable<false, kColumns>(source, panel);
+  pack_words<Words::f32, kColumns>(source, 1, panel);
 }
 
 void pack_a_rounded(const PanelSource& source, void* panel) {
-  pack_portable<true, kRows>(source, panel);
+  pack_words<Words::rounded, kRows>(source, 1, panel);
 }
 
 void pack_b_rounded(const PanelSource& source, void* panel) {
-  pack_portable<true, kColumns>(source, panel);
+  pack_words<Words::rounded, kColumns>(source, 1, panel);
 }
 
 void multiply_f32(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,

@@ -1,7 +1,5 @@
-#include <immintrin.h>
-
 #include "tensor/cpu/gemm_multiply-inl.h"
-#include "tensor/cpu/gemm_pack-inl.h"
+#include "tensor/cpu/gemm_pack_avx512-inl.h"
 
 namespace fledge::tensor::cpu::avx512_bf16 {
 namespace {
@@ -26,11 +24,11 @@ struct Simd {
 }  // namespace
 
 void pack_a(const PanelSource& source, void* panel) {
-  pack_pairs_portable<kRows>(source, 2, panel);
+  pack_words<Words::pairs, kRows>(source, 2, panel);
 }
 
 void pack_b(const PanelSource& source, void* panel) {
-  pack_pairs_portable<kColumns>(source, 2, panel);
+  pack_words<Words::pairs, kColumns>(source, 2, panel);
 }
 
 void multiply(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride, int64_t used_rows,
