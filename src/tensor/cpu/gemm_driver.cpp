@@ -176,7 +176,8 @@ class Part {
       float* out = static_cast<float*>(epilogue.out) + rows.first * epilogue.out_stride + columns.first;
       kernel_.multiply(padded, a_panel, b_panel, out, epilogue.out_stride, rows.size(), columns.size(),
                        !first || epilogue.accumulate);
-      if (last && !epilogue.is_plain()) {
+      // Where sums are added to the output, nothing else is asked for.
+      if (last && !epilogue.accumulate && !epilogue.only_converts()) {
         finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), out, epilogue.out_stride);
       }
       return;

@@ -20,10 +20,9 @@ struct TileEpilogue {
   int64_t residual_stride = 0;
   bool accumulate = false;
 
-  /// The sums are the result: the kernel can write them to `out` itself.
-  bool is_plain() const {
-    return out_dtype == DType::f32 && bias == nullptr && activation == Activation::none && preactivation == nullptr &&
-           residual == nullptr;
+  bool only_converts() const {
+    return bias == nullptr && activation == Activation::none && preactivation == nullptr && residual == nullptr &&
+           !accumulate;
   }
 };
 
