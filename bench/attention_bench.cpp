@@ -29,7 +29,8 @@ struct Buffers {
   Tensor random(const Shape& shape, DType dtype, uint64_t stream) {
     const base::Random numbers(1, stream);
     Tensor tensor = Tensor::empty(shape, dtype, arena);
-    for (int64_t i = 0; i < tensor.elements(); ++i) {
+    const int64_t elements = tensor.elements();
+    for (int64_t i = 0; i < elements; ++i) {
       const auto value = static_cast<float>(numbers.uniform(static_cast<uint64_t>(i))) * 2 - 1;
       if (dtype == DType::bf16) {
         tensor.data<bf16>()[i] = bf16::from(value);

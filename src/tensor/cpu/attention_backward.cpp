@@ -131,9 +131,9 @@ class BackwardItem {
     const std::byte *k = address(t_.k, 0, kv_head_), *v = address(t_.v, 0, kv_head_);
     const MatrixView keys{k, p_.dtype, p_.keys, p_.head_size, t_.k.token_stride, 1};
     const MatrixView values{v, p_.dtype, p_.keys, p_.value_size, t_.v.token_stride, 1};
-    pack_rows(kernel_, keys, 0, p_.keys, w_.keys);
-    pack_rows(kernel_, values, 0, p_.keys, w_.values);
-    pack_row_depth(kernel_, keys.transposed(), 0, p_.keys, w_.keys_deep);
+    pack_rows(blocks_, keys, 0, p_.keys, w_.keys);
+    pack_rows(blocks_, values, 0, p_.keys, w_.values);
+    pack_row_depth(blocks_, keys.transposed(), 0, p_.keys, w_.keys_deep);
   }
 
   void prepare_head(int64_t h, HeadWorkspace& head) {
@@ -154,8 +154,8 @@ class BackwardItem {
       const MatrixView q{address(t_.q, panel.query, h), p_.dtype, panel.count, p_.head_size, t_.q.token_stride, 1};
       const MatrixView d_out{
           address(t_.d_out, panel.query, h), p_.dtype, panel.count, p_.value_size, t_.d_out.token_stride, 1};
-      kernel_.pack_b(q.transposed(), head.queries.at(index));
-      kernel_.pack_b(d_out.transposed(), head.d_outputs.at(index));
+      blocks_.pack_b(q.transposed(), head.queries.at(index));
+      blocks_.pack_b(d_out.transposed(), head.d_outputs.at(index));
       pack_deep(q, panel.query, head.queries_deep);
       pack_deep(d_out, panel.query, head.d_outputs_deep);
     }
@@ -165,7 +165,7 @@ class BackwardItem {
   void pack_deep(const MatrixView& rows, int64_t query, const PanelStack& stack) {
     for (int64_t column = 0; column < rows.columns; column += width_) {
       const int64_t columns = std::min(width_, rows.columns - column);
-      kernel_.pack_b(matrix_part(rows, 0, rows.rows, column, columns), stack.at(column / width_, query));
+      blocks_.pack_b(matrix_part(rows, 0, rows.rows, column, columns), stack.at(column / width_, query));
     }
   }
 
@@ -250,9 +250,9 @@ class BackwardItem {
       const int64_t first = panel * kernel_.rows, depth = run.count * width_;
       int64_t& first_of_rows = run.first_of_rows[static_cast<size_t>(panel)];
       if (first < rows) {
-        kernel_.pack_a(matrix_part(weights, first, std::min(kernel_.rows, rows - first), 0, width_),
+        blocks_.pack_a(matrix_part(weights, first, std::min(kernel_.rows, rows - first), 0, width_),
                        w_.run_weights.at(panel, depth));
-        kernel_.pack_a(matrix_part(gradients, first, std::min(kernel_.rows, rows - first), 0, width_),
+        blocks_.pack_a(matrix_part(gradients, first, std::min(kernel_.rows, rows - first), 0, width_),
                        w_.run_gradients.at(panel, depth));
         first_of_rows = std::min(first_of_rows, run.count);
       } else if (first_of_rows < run.count) {

@@ -10,33 +10,67 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "tensor/cpu/attention_words.h"
+#include "tensor/cpu_features.h"
 
 namespace fledge::tensor::cpu {
 namespace {
 
-/// How a kernel lays out its B panels, found out by packing a small matrix.
-PanelForm find_form(const MicroKernel& kernel, DType dtype) {
-  if (kernel.operand == DType::f32) return dtype == DType::f32 ? PanelForm::f32 : PanelForm::rounded;
-  const int64_t depth = 2 * kernel.depth_unit, columns = kernel.columns;
-  std::vector<bf16> source(static_cast<size_t>(depth * columns)), panel(source.size());
-  for (size_t i = 0; i < source.size(); ++i) source[i].bits = static_cast<uint16_t>(i + 1);
-  kernel.pack_b({source.data(), DType::bf16, depth, columns, columns, 1}, panel.data());
+/// Whether panels of that many lanes hold pairs of neighbours in depth, [K / 2][lanes][2] of bf16: found out by
+/// packing.
+bool holds_pairs(void (*pack)(const MatrixView&, void*), const MatrixView& source, int64_t lanes) {
+  const bool is_left = source.rows == lanes;
+  const int64_t depth = is_left ? source.columns : source.rows;
+  std::vector<bf16> panel(static_cast<size_t>(depth * lanes));
+  pack(source, panel.data());
   for (int64_t k = 0; k < depth; ++k) {
-    for (int64_t column = 0; column < columns; ++column) {
-      const int64_t place = (k / 2 * columns + column) * 2 + k % 2;
-      if (panel[static_cast<size_t>(place)].bits != source[static_cast<size_t>(k * columns + column)].bits) {
-        return PanelForm::other;
-      }
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const int64_t at = is_left ? lane * source.row_stride + k : k * source.row_stride + lane;
+      const bf16 expected = static_cast<const bf16*>(source.data)[at];
+      if (panel[static_cast<size_t>((k / 2 * lanes + lane) * 2 + k % 2)].bits != expected.bits) return false;
     }
   }
-  return PanelForm::pairs;
+  return true;
+}
+
+PanelForm find_form(const MicroKernel& kernel, bool pairs) {
+  if (kernel.operand == DType::f32) return kernel.arithmetic == DType::f32 ? PanelForm::f32 : PanelForm::rounded;
+  return pairs ? PanelForm::pairs : PanelForm::other;
 }
 
 AttentionBlocks make_blocks(DType dtype) {
   const MicroKernel& kernel = dtype == DType::bf16 ? bf16_micro_kernel() : f32_micro_kernel();
   constexpr int64_t kKeyBlock = 128;
   const int64_t unit = std::lcm(kernel.rows, kernel.depth_unit);
-  return {kernel, std::max<int64_t>(1, kKeyBlock / unit) * unit, find_form(kernel, dtype)};
+  bool pairs_a = false, pairs_b = false;
+  if (kernel.operand == DType::bf16) {
+    const int64_t depth = 2 * kernel.depth_unit, lanes = std::max(kernel.rows, kernel.columns);
+    std::vector<bf16> numbers(static_cast<size_t>(depth * lanes));
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i].bits = static_cast<uint16_t>(i + 1);
+    pairs_a = holds_pairs(kernel.pack_a, {numbers.data(), DType::bf16, kernel.rows, depth, depth, 1}, kernel.rows);
+    pairs_b = holds_pairs(kernel.pack_b, {numbers.data(), DType::bf16, depth, kernel.columns, kernel.columns, 1},
+                          kernel.columns);
+  }
+  const PanelForm form = find_form(kernel, pairs_b);
+  const bool words = instruction_set() >= InstructionSet::avx512 && form != PanelForm::rounded;
+  return {kernel, std::max<int64_t>(1, kKeyBlock / unit) * unit, form, words && (pairs_a || form == PanelForm::f32),
+          words && (pairs_b || form == PanelForm::f32)};
+}
+
+/// A panel of `panel_lanes` from rows that are contiguous in depth. Returns false where these are not.
+bool pack_words(const MicroKernel& kernel, const MatrixView& rows, int64_t panel_lanes, void* panel) {
+  const auto size = static_cast<int64_t>(size_of(rows.dtype)), bytes = rows.columns * size;
+  if (rows.dtype != kernel.operand || rows.column_stride != 1 || bytes % 4 != 0 || bytes == 0 ||
+      rows.columns % kernel.depth_unit != 0) {
+    return false;
+  }
+  for (int64_t lane = 0; lane < panel_lanes; lane += 16) {
+    const std::byte* from = static_cast<const std::byte*>(rows.data) + lane * rows.row_stride * size;
+    transpose_words_avx512(from, rows.row_stride * size, std::clamp<int64_t>(rows.rows - lane, 0, 16), bytes / 4,
+                           static_cast<uint32_t*>(panel) + lane, std::min<int64_t>(16, panel_lanes - lane),
+                           panel_lanes);
+  }
+  return true;
 }
 
 /// Memory from the system: zeros, touched first by the thread that uses it, in huge pages where they are granted.
@@ -75,6 +109,14 @@ const AttentionBlocks& AttentionBlocks::of(DType dtype) {
   return dtype == DType::bf16 ? bf16 : f32;
 }
 
+void AttentionBlocks::pack_a(const MatrixView& source, void* panel) const {
+  if (!words_a || !pack_words(kernel, source, kernel.rows, panel)) kernel.pack_a(source, panel);
+}
+
+void AttentionBlocks::pack_b(const MatrixView& source, void* panel) const {
+  if (!words_b || !pack_words(kernel, source.transposed(), kernel.columns, panel)) kernel.pack_b(source, panel);
+}
+
 MatrixView matrix_part(const MatrixView& source, int64_t row, int64_t rows, int64_t column, int64_t columns) {
   MatrixView result = source;
   const int64_t offset = row * source.row_stride + column * source.column_stride;
@@ -84,19 +126,21 @@ MatrixView matrix_part(const MatrixView& source, int64_t row, int64_t rows, int6
   return result;
 }
 
-void pack_rows(const MicroKernel& kernel, const MatrixView& source, int64_t first, int64_t end,
+void pack_rows(const AttentionBlocks& blocks, const MatrixView& source, int64_t first, int64_t end,
                const PanelStack& stack) {
+  const MicroKernel& kernel = blocks.kernel;
   for (int64_t row = first; row < end; row += kernel.rows) {
     const int64_t rows = std::min(kernel.rows, end - row);
-    kernel.pack_a(matrix_part(source, row, rows, 0, source.columns), stack.at(row / kernel.rows));
+    blocks.pack_a(matrix_part(source, row, rows, 0, source.columns), stack.at(row / kernel.rows));
   }
 }
 
-void pack_row_depth(const MicroKernel& kernel, const MatrixView& source, int64_t first, int64_t end,
+void pack_row_depth(const AttentionBlocks& blocks, const MatrixView& source, int64_t first, int64_t end,
                     const PanelStack& stack) {
+  const MicroKernel& kernel = blocks.kernel;
   for (int64_t row = 0; row < source.rows; row += kernel.rows) {
     const int64_t rows = std::min(kernel.rows, source.rows - row);
-    kernel.pack_a(matrix_part(source, row, rows, first, end - first), stack.at(row / kernel.rows, first));
+    blocks.pack_a(matrix_part(source, row, rows, first, end - first), stack.at(row / kernel.rows, first));
   }
 }
 

@@ -15,10 +15,15 @@ namespace fledge::tensor::cpu {
 /// The micro-kernel for a type and what follows from its sizes.
 struct AttentionBlocks {
   const MicroKernel& kernel;
-  int64_t key_block;  ///< keys per block: whole panels of keys and whole steps of depth, about 128
-  PanelForm form;     ///< how kernel.pack_b lays out weights
+  int64_t key_block;      ///< keys per block: whole panels of keys and whole steps of depth, about 128
+  PanelForm form;         ///< how kernel.pack_b lays out weights
+  bool words_a, words_b;  ///< panels are [K in words][lanes], and this machine transposes words in registers
 
   static const AttentionBlocks& of(DType dtype);
+
+  /// kernel.pack_a and pack_b, faster where the source's rows (or the right operand's columns) are contiguous.
+  void pack_a(const MatrixView& source, void* panel) const;
+  void pack_b(const MatrixView& source, void* panel) const;
 };
 
 /// Panels of one operand one after another. A panel is linear in depth: depth d (a multiple of the kernel's depth unit)
@@ -38,10 +43,10 @@ struct PanelStack {
 MatrixView matrix_part(const MatrixView& source, int64_t row, int64_t rows, int64_t column, int64_t columns);
 
 /// Packs rows [first, end) of a left operand [rows, depth]; `first` is a multiple of MR.
-void pack_rows(const MicroKernel& kernel, const MatrixView& source, int64_t first, int64_t end,
+void pack_rows(const AttentionBlocks& blocks, const MatrixView& source, int64_t first, int64_t end,
                const PanelStack& stack);
 /// Packs depth [first, end) of every panel of a left operand; `first` is a multiple of the depth unit.
-void pack_row_depth(const MicroKernel& kernel, const MatrixView& source, int64_t first, int64_t end,
+void pack_row_depth(const AttentionBlocks& blocks, const MatrixView& source, int64_t first, int64_t end,
                     const PanelStack& stack);
 
 /// target[rows, columns] = or += A * B for one B panel; A's panels start at `a` and are `panel_bytes` apart.

@@ -92,8 +92,8 @@ class Forward {
   void pack_keys(const Item& item, int64_t first_key, int64_t end_key, const ForwardWorkspace& w) const {
     const std::byte* k = t_.k.data + offset(t_.k, item.batch_row, 0, item.kv_head);
     const std::byte* v = t_.v.data + offset(t_.v, item.batch_row, 0, item.kv_head);
-    pack_rows(kernel_, {k, p_.dtype, p_.keys, p_.head_size, t_.k.token_stride, 1}, first_key, end_key, w.keys);
-    pack_row_depth(kernel_, {v, p_.dtype, p_.value_size, p_.keys, 1, t_.v.token_stride}, first_key, end_key, w.values);
+    pack_rows(blocks_, {k, p_.dtype, p_.keys, p_.head_size, t_.k.token_stride, 1}, first_key, end_key, w.keys);
+    pack_row_depth(blocks_, {v, p_.dtype, p_.value_size, p_.keys, 1, t_.v.token_stride}, first_key, end_key, w.values);
   }
 
   int64_t offset(const AttentionView& view, int64_t batch_row, int64_t token, int64_t head) const {
@@ -103,7 +103,7 @@ class Forward {
 
   void compute_panel(int64_t batch_row, int64_t head, const QueryPanel& queries, const ForwardWorkspace& w) const {
     const std::byte* q = t_.q.data + offset(t_.q, batch_row, queries.query, head);
-    kernel_.pack_b({q, p_.dtype, p_.head_size, queries.count, 1, t_.q.token_stride}, w.queries);
+    blocks_.pack_b({q, p_.dtype, p_.head_size, queries.count, 1, t_.q.token_stride}, w.queries);
     std::fill_n(w.maximum, width_, -std::numeric_limits<float>::infinity());
     std::fill_n(w.sum, width_, 0.0f);
     bool is_first = true;
