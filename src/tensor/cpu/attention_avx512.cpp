@@ -72,4 +72,23 @@ void transpose_words_avx512(const void* rows, int64_t row_bytes, int64_t row_cou
   transpose_block(from, row_bytes, row_count, words, panel, lanes, panel_lanes);
 }
 
+void interleave_rows_avx512(const void* rows, int64_t row_bytes, int64_t row_lanes, int64_t depth, bool pairs,
+                            int64_t words, uint32_t* panel, int64_t lanes, int64_t panel_lanes) {
+  const char* from = static_cast<const char*>(rows);
+  const __mmask16 read = first(row_lanes), written = first(lanes);
+  const auto load = [&](int64_t row) {
+    return row < depth ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(read, from + row * row_bytes))
+                       : _mm512_setzero_si512();
+  };
+  for (int64_t word = 0; word < words; ++word) {
+    __m512i values;
+    if (pairs) {
+      values = _mm512_or_si512(load(2 * word), _mm512_slli_epi32(load(2 * word + 1), 16));
+    } else {
+      values = word < depth ? _mm512_maskz_loadu_epi32(read, from + word * row_bytes) : _mm512_setzero_si512();
+    }
+    _mm512_mask_storeu_epi32(panel + word * panel_lanes, written, values);
+  }
+}
+
 }  // namespace fledge::tensor::cpu

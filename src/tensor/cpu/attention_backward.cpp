@@ -140,13 +140,14 @@ class BackwardItem {
     std::memset(head.d_queries, 0, w_.panels.size() * static_cast<size_t>(p_.head_size * width_) * sizeof(float));
     const float* logsumexp = static_cast<const float*>(t_.logsumexp) + (batch_row_ * p_.heads + h) * p_.queries;
     const auto padded = static_cast<int64_t>(w_.panels.size()) * width_;
+    std::fill_n(head.delta, padded, 0.0f);
+    row_dots(address(t_.out, 0, h), t_.out.token_stride, address(t_.d_out, 0, h), t_.d_out.token_stride, p_.dtype,
+             p_.queries, p_.value_size, head.delta);
     for (int64_t query = 0; query < padded; ++query) {
       // 2^(score - infinity) = 0: the weight of queries that see nothing, and of those that are padding.
       const bool sees = query < p_.queries && logsumexp[query] != -std::numeric_limits<float>::infinity();
       head.logsumexp_log2[query] =
           sees ? logsumexp[query] * std::numbers::log2e_v<float> : std::numeric_limits<float>::infinity();
-      head.delta[query] =
-          !sees ? 0 : row_dot(address(t_.out, query, h), address(t_.d_out, query, h), p_.dtype, p_.value_size);
     }
     for (size_t i = 0; i < w_.panels.size(); ++i) {
       const QueryPanel& panel = w_.panels[i];
@@ -184,11 +185,9 @@ class BackwardItem {
       }
       if (run.count > 0) finish_run(head(i), run);
     }
-    for (int64_t row = 0; row < rows; ++row) {
-      store_scaled(w_.d_keys + row * p_.head_size, p_.head_size, static_cast<float>(p_.scale), p_.dtype,
-                   address(t_.d_k, key + row, kv_head_));
-      store_scaled(w_.d_values + row * p_.value_size, p_.value_size, 1, p_.dtype, address(t_.d_v, key + row, kv_head_));
-    }
+    store_scaled(w_.d_keys, rows, p_.head_size, static_cast<float>(p_.scale), p_.dtype, address(t_.d_k, key, kv_head_),
+                 t_.d_k.token_stride);
+    store_scaled(w_.d_values, rows, p_.value_size, 1, p_.dtype, address(t_.d_v, key, kv_head_), t_.d_v.token_stride);
   }
 
   /// P and dS of one panel of queries and one block of keys; adds dS^T's part of dQ.

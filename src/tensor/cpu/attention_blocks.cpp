@@ -57,18 +57,23 @@ AttentionBlocks make_blocks(DType dtype) {
           words && (pairs_b || form == PanelForm::f32)};
 }
 
-/// A panel of `panel_lanes` from rows that are contiguous in depth. Returns false where these are not.
+/// A panel of words from rows that are contiguous in depth or in lanes. Returns false where they are neither.
 bool pack_words(const MicroKernel& kernel, const MatrixView& rows, int64_t panel_lanes, void* panel) {
-  const auto size = static_cast<int64_t>(size_of(rows.dtype)), bytes = rows.columns * size;
-  if (rows.dtype != kernel.operand || rows.column_stride != 1 || bytes % 4 != 0 || bytes == 0 ||
-      rows.columns % kernel.depth_unit != 0) {
-    return false;
-  }
+  const auto size = static_cast<int64_t>(size_of(rows.dtype));
+  const int64_t depth = kernel.padded_depth(rows.columns), words = depth * size / 4;
+  const bool by_depth = rows.column_stride == 1 && rows.columns == depth && depth > 0;
+  if (rows.dtype != kernel.operand || depth * size % 4 != 0 || (!by_depth && rows.row_stride != 1)) return false;
   for (int64_t lane = 0; lane < panel_lanes; lane += 16) {
     const std::byte* from = static_cast<const std::byte*>(rows.data) + lane * rows.row_stride * size;
-    transpose_words_avx512(from, rows.row_stride * size, std::clamp<int64_t>(rows.rows - lane, 0, 16), bytes / 4,
-                           static_cast<uint32_t*>(panel) + lane, std::min<int64_t>(16, panel_lanes - lane),
-                           panel_lanes);
+    const int64_t used = std::clamp<int64_t>(rows.rows - lane, 0, 16),
+                  lanes = std::min<int64_t>(16, panel_lanes - lane);
+    uint32_t* to = static_cast<uint32_t*>(panel) + lane;
+    if (by_depth) {
+      transpose_words_avx512(from, rows.row_stride * size, used, words, to, lanes, panel_lanes);
+    } else {
+      interleave_rows_avx512(from, rows.column_stride * size, used, rows.columns, size == 2, words, to, lanes,
+                             panel_lanes);
+    }
   }
   return true;
 }

@@ -9,6 +9,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "tensor/cpu/attention_words.h"
 #include "tensor/cpu/vector-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -309,35 +310,72 @@ void store_columns(const float* values, int64_t rows, int64_t columns, int64_t s
   }
 }
 
+/// values * factors as words, f32 or pairs of rows of bf16, for `count` words from `row` on.
+HWY_INLINE void make_words(const float* values, int64_t row, int64_t count, int64_t stride, const float* factors,
+                           DType dtype, uint32_t* words) {
+  const FloatTag d;
+  for (int64_t column = 0; column < stride; column += static_cast<int64_t>(hn::Lanes(d))) {
+    const FloatVector factor = hn::LoadU(d, factors + column);
+    const auto value = [&](int64_t i)
+                           HWY_ATTR { return hn::Mul(hn::LoadU(d, values + (row + i) * stride + column), factor); };
+    for (int64_t i = 0; i < count; ++i) {
+      const WordVector word =
+          dtype == DType::f32 ? hn::BitCast(WordTag(), value(i)) : pair(value(2 * i), value(2 * i + 1));
+      hn::StoreU(word, WordTag(), words + i * stride + column);
+    }
+  }
+}
+
 void store_transposed(const float* values, int64_t rows, int64_t columns, int64_t stride, const float* factors,
                       DType dtype, void* target, int64_t target_stride) {
+#if HWY_TARGET <= HWY_AVX3
+  const auto per_word = static_cast<int64_t>(sizeof(uint32_t) / size_of(dtype));
+  constexpr int64_t kWords = 16, kMaximumStride = 64;
+  if (rows % per_word == 0 && target_stride % per_word == 0 && stride <= kMaximumStride &&
+      reinterpret_cast<uintptr_t>(target) % sizeof(uint32_t) == 0) {
+    HWY_ALIGN uint32_t words[kWords * kMaximumStride];
+    for (int64_t word = 0; word < rows / per_word; word += kWords) {
+      const int64_t count = std::min(kWords, rows / per_word - word);
+      make_words(values, word * per_word, count, stride, factors, dtype, words);
+      transpose_words_avx512(words, stride * static_cast<int64_t>(sizeof(uint32_t)), count, columns,
+                             static_cast<uint32_t*>(target) + word, count, target_stride / per_word);
+    }
+    return;
+  }
+#endif
   with_element(dtype, [&](auto element) {
     using T = decltype(element);
     store_columns(values, rows, columns, stride, factors, static_cast<T*>(target), target_stride);
   });
 }
 
-void store_scaled(const float* values, int64_t count, float factor, DType dtype, void* target) {
+void store_scaled(const float* values, int64_t rows, int64_t columns, float factor, DType dtype, void* target,
+                  int64_t target_stride) {
   with_element(dtype, [&](auto element) {
     using T = decltype(element);
-    const FloatTag d;
-    for_each_vector(static_cast<size_t>(count), [&](auto place) HWY_ATTR {
-      place.store_to(static_cast<T*>(target), hn::Mul(place.load_from(values), hn::Set(d, factor)));
-    });
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* from = values + row * columns;
+      T* to = static_cast<T*>(target) + row * target_stride;
+      for_each_vector(static_cast<size_t>(columns), [&](auto place) HWY_ATTR {
+        place.store_to(to, hn::Mul(place.load_from(from), hn::Set(FloatTag(), factor)));
+      });
+    }
   });
 }
 
-float row_dot(const void* a, const void* b, DType dtype, int64_t count) {
-  float result = 0;
+void row_dots(const void* a, int64_t a_stride, const void* b, int64_t b_stride, DType dtype, int64_t rows,
+              int64_t columns, float* dots) {
   with_element(dtype, [&](auto element) {
     using T = decltype(element);
-    FloatVector sum = hn::Zero(FloatTag());
-    for_each_vector(static_cast<size_t>(count), [&](auto place) HWY_ATTR {
-      sum = hn::MulAdd(place.load_from(static_cast<const T*>(a)), place.load_from(static_cast<const T*>(b)), sum);
-    });
-    result = sum_of_lanes(sum);
+    for (int64_t row = 0; row < rows; ++row) {
+      const T *left = static_cast<const T*>(a) + row * a_stride, *right = static_cast<const T*>(b) + row * b_stride;
+      FloatVector sum = hn::Zero(FloatTag());
+      for_each_vector(static_cast<size_t>(columns), [&](auto place) HWY_ATTR {
+        sum = hn::MulAdd(place.load_from(left), place.load_from(right), sum);
+      });
+      dots[row] = sum_of_lanes(sum);
+    }
   });
-  return result;
 }
 
 }  // namespace
@@ -352,7 +390,7 @@ HWY_EXPORT(gradient_tile);
 HWY_EXPORT(scale_columns);
 HWY_EXPORT(store_transposed);
 HWY_EXPORT(store_scaled);
-HWY_EXPORT(row_dot);
+HWY_EXPORT(row_dots);
 
 bool softmax_tile(const ScoreTile& tile, float* maximum, float* sum, float* correction, uint32_t* panel) {
   return HWY_DYNAMIC_DISPATCH(softmax_tile)(tile, maximum, sum, correction, panel);
@@ -371,12 +409,14 @@ void store_transposed(const float* values, int64_t rows, int64_t columns, int64_
   HWY_DYNAMIC_DISPATCH(store_transposed)(values, rows, columns, stride, factors, dtype, target, target_stride);
 }
 
-void store_scaled(const float* values, int64_t count, float factor, DType dtype, void* target) {
-  HWY_DYNAMIC_DISPATCH(store_scaled)(values, count, factor, dtype, target);
+void store_scaled(const float* values, int64_t rows, int64_t columns, float factor, DType dtype, void* target,
+                  int64_t target_stride) {
+  HWY_DYNAMIC_DISPATCH(store_scaled)(values, rows, columns, factor, dtype, target, target_stride);
 }
 
-float row_dot(const void* a, const void* b, DType dtype, int64_t count) {
-  return HWY_DYNAMIC_DISPATCH(row_dot)(a, b, dtype, count);
+void row_dots(const void* a, int64_t a_stride, const void* b, int64_t b_stride, DType dtype, int64_t rows,
+              int64_t columns, float* dots) {
+  HWY_DYNAMIC_DISPATCH(row_dots)(a, a_stride, b, b_stride, dtype, rows, columns, dots);
 }
 
 }  // namespace fledge::tensor::cpu

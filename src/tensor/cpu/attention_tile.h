@@ -56,10 +56,12 @@ void scale_columns(float* values, int64_t rows, int64_t stride, const float* fac
 void store_transposed(const float* values, int64_t rows, int64_t columns, int64_t stride, const float* factors,
                       DType dtype, void* target, int64_t target_stride);
 
-/// target[i] = values[i] * factor, rounded to the target's type.
-void store_scaled(const float* values, int64_t count, float factor, DType dtype, void* target);
+/// target[row * target_stride + i] = values[row * columns + i] * factor, rounded to the target's type.
+void store_scaled(const float* values, int64_t rows, int64_t columns, float factor, DType dtype, void* target,
+                  int64_t target_stride);
 
-/// Sum of a[i] * b[i] in f32.
-float row_dot(const void* a, const void* b, DType dtype, int64_t count);
+/// dots[row] = sum of a[row * a_stride + i] * b[row * b_stride + i] in f32.
+void row_dots(const void* a, int64_t a_stride, const void* b, int64_t b_stride, DType dtype, int64_t rows,
+              int64_t columns, float* dots);
 
 }  // namespace fledge::tensor::cpu

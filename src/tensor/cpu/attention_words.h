@@ -11,4 +11,9 @@ namespace fledge::tensor::cpu {
 void transpose_words_avx512(const void* rows, int64_t row_bytes, int64_t row_count, int64_t words, uint32_t* panel,
                             int64_t lanes, int64_t panel_lanes);
 
+/// The same from rows that are contiguous in lanes: row k is depth k. Words are f32, or pairs of rows of bf16. Up to 16
+/// lanes; depth beyond `depth` up to `words` words is filled with zeros.
+void interleave_rows_avx512(const void* rows, int64_t row_bytes, int64_t row_lanes, int64_t depth, bool pairs,
+                            int64_t words, uint32_t* panel, int64_t lanes, int64_t panel_lanes);
+
 }  // namespace fledge::tensor::cpu
