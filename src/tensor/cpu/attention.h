@@ -75,6 +75,9 @@ struct AttentionBackward {
 
 /// f32 and bf16, on the micro-kernels.
 void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors);
+/// The same for few queries per key head, bit for bit, without packing all of K and V.
+bool attention_fits_rows(const AttentionProblem& problem);
+void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors);
 void attention_backward(const AttentionProblem& problem, const AttentionBackward& tensors);
 
 }  // namespace fledge::tensor::cpu

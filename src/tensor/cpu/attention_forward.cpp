@@ -176,7 +176,11 @@ class Forward {
 }  // namespace
 
 void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors) {
-  Forward(problem, tensors).run();
+  if (attention_fits_rows(problem)) {
+    attention_forward_rows(problem, tensors);
+  } else {
+    Forward(problem, tensors).run();
+  }
 }
 
 }  // namespace fledge::tensor::cpu

@@ -200,6 +200,43 @@ bool softmax_tile(const ScoreTile& tile, float* maximum, float* sum, float* corr
   return softmax<PanelForm::f32>(tile, maximum, sum, correction, panel);
 }
 
+float softmax_row(const ScoreRow& row, float* maximum, float* sum) {
+  const FloatTag d;
+  const IntTag di;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const FloatVector lowest = hn::Set(d, -std::numeric_limits<float>::infinity()), scale = hn::Set(d, row.scale_log2);
+  const IntVector before_first = hn::Set(di, static_cast<int32_t>(row.first - 1));
+  const IntVector end = hn::Set(di, static_cast<int32_t>(row.end));
+  FloatVector largest = lowest;
+  for (int64_t key = 0; key < row.keys; key += lanes) {
+    const IntVector index = hn::Iota(di, static_cast<int32_t>(key));
+    const auto visible = hn::RebindMask(d, hn::And(hn::Gt(index, before_first), hn::Gt(end, index)));
+    const FloatVector score = hn::IfThenElse(visible, hn::LoadU(d, row.scores + key), lowest);
+    hn::StoreU(score, d, row.scores + key);
+    largest = hn::Max(largest, score);
+  }
+  const FloatVector before = hn::Set(d, *maximum), now = hn::Max(before, hn::MaxOfLanes(d, largest));
+  const FloatVector reference = hn::IfThenZeroElse(hn::Eq(now, lowest), now);
+  const FloatVector factor = exp2(hn::Mul(hn::Sub(before, reference), scale));
+  const FloatVector maximum_log2 = hn::Mul(reference, scale);
+
+  // Key k adds to partial sum k % 4, as row k of a tile does.
+  const hn::CappedTag<float, 4> four;
+  auto sums = hn::Zero(four);
+  for (int64_t key = 0; key < row.keys; key += lanes) {
+    FloatVector weight = exp2(hn::MulSub(hn::LoadU(d, row.scores + key), scale, maximum_log2));
+    hn::StoreU(weight, d, row.scores + key);
+    for (int64_t i = key; i < key + lanes; i += 4) sums = hn::Add(sums, hn::LoadU(four, row.scores + i));
+    if (row.keep != nullptr) hn::StoreU(hn::Mul(weight, hn::LoadU(d, row.keep + key)), d, row.scores + key);
+  }
+  float parts[4];
+  hn::StoreU(sums, four, parts);
+  const FloatVector total = hn::Set(d, (parts[0] + parts[1]) + (parts[2] + parts[3]));
+  *sum = hn::GetLane(hn::MulAdd(hn::Set(d, *sum), factor, total));
+  *maximum = hn::GetLane(now);
+  return hn::GetLane(factor);
+}
+
 HWY_INLINE void store_bf16(WordVector rounded, bf16* to) {
   const hn::Rebind<uint16_t, FloatTag> half;
   hn::StoreU(hn::TruncateTo(half, hn::ShiftRight<16>(rounded)), half, reinterpret_cast<uint16_t*>(to));
@@ -386,6 +423,7 @@ HWY_AFTER_NAMESPACE();
 namespace fledge::tensor::cpu {
 
 HWY_EXPORT(softmax_tile);
+HWY_EXPORT(softmax_row);
 HWY_EXPORT(gradient_tile);
 HWY_EXPORT(scale_columns);
 HWY_EXPORT(store_transposed);
@@ -394,6 +432,10 @@ HWY_EXPORT(row_dots);
 
 bool softmax_tile(const ScoreTile& tile, float* maximum, float* sum, float* correction, uint32_t* panel) {
   return HWY_DYNAMIC_DISPATCH(softmax_tile)(tile, maximum, sum, correction, panel);
+}
+
+float softmax_row(const ScoreRow& row, float* maximum, float* sum) {
+  return HWY_DYNAMIC_DISPATCH(softmax_row)(row, maximum, sum);
 }
 
 void gradient_tile(const GradientTile& tile) {

@@ -36,6 +36,16 @@ struct ScoreTile {
 /// column's earlier sums. Returns whether any correction differs from 1.
 bool softmax_tile(const ScoreTile& tile, float* maximum, float* sum, float* correction, uint32_t* panel);
 
+/// softmax_tile for one query whose scores stand in a row; gives the bits that it would have there. The weights of keys
+/// outside [first, end) become 0. Whole vectors are read and written. Returns the factor for the earlier sums.
+struct ScoreRow {
+  float* scores;
+  int64_t keys, first, end;
+  float scale_log2;
+  const float* keep = nullptr;  ///< [keys], in whole vectors
+};
+float softmax_row(const ScoreRow& row, float* maximum, float* sum);
+
 /// The backward pass of one tile: P = 2^(scale_log2 score - logsumexp_log2), dS = P (keep dP - delta).
 /// In form `pairs` keep P and dS go to `weight_rows` and `gradient_rows` (bf16 [rows][stride]) and dS to
 /// `gradient_panel` too; in other forms they replace scores and d_weights.
