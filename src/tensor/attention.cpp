@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "tensor/cpu/attention.h"
+#include "tensor/cpu/attention_blocks.h"
 #include "tensor/cpu/reference/attention.h"
 
 namespace fledge::tensor {
@@ -107,7 +108,7 @@ void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const 
   if (p.dtype == DType::f64) {
     cpu::reference::attention_forward(p, tensors);
   } else {
-    cpu::attention_forward(p, tensors);
+    cpu::attention_forward(p, tensors, cpu::AttentionBlocks::of(p.dtype));
   }
 }
 
@@ -129,7 +130,7 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
   if (p.dtype == DType::f64) {
     cpu::reference::attention_backward(p, tensors);
   } else {
-    cpu::attention_backward(p, tensors);
+    cpu::attention_backward(p, tensors, cpu::AttentionBlocks::of(p.dtype));
   }
 }
 

@@ -73,11 +73,15 @@ struct AttentionBackward {
   AttentionView d_q, d_k, d_v;
 };
 
-/// f32 and bf16, on the micro-kernels.
-void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors);
-/// The same for few queries per key head, bit for bit, without packing all of K and V.
-bool attention_fits_rows(const AttentionProblem& problem);
-void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors);
-void attention_backward(const AttentionProblem& problem, const AttentionBackward& tensors);
+/// f32 and bf16, on the micro-kernel of `blocks` (AttentionBlocks::of(problem.dtype), but for tests).
+struct AttentionBlocks;
+void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors, const AttentionBlocks& blocks);
+void attention_backward(const AttentionProblem& problem, const AttentionBackward& tensors,
+                        const AttentionBlocks& blocks);
+
+/// The forward pass of few queries per key head: the same bits without packing all of K and V.
+bool attention_fits_rows(const AttentionProblem& problem, const AttentionBlocks& blocks);
+void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors,
+                            const AttentionBlocks& blocks);
 
 }  // namespace fledge::tensor::cpu

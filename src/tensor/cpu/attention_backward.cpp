@@ -90,16 +90,16 @@ BackwardWorkspace::BackwardWorkspace(const AttentionProblem& p, const AttentionB
 /// All of one key head and the query heads that share it: nobody else adds to its dK and dV, nor to their dQ.
 class BackwardItem {
  public:
-  BackwardItem(const AttentionProblem& problem, const AttentionBackward& tensors, int64_t batch_row, int64_t kv_head,
-               std::byte* base)
+  BackwardItem(const AttentionProblem& problem, const AttentionBackward& tensors, const AttentionBlocks& blocks,
+               int64_t batch_row, int64_t kv_head, std::byte* base)
       : p_(problem),
         t_(tensors),
-        blocks_(AttentionBlocks::of(problem.dtype)),
+        blocks_(blocks),
         kernel_(blocks_.kernel),
         width_(kernel_.columns),
         batch_row_(batch_row),
         kv_head_(kv_head),
-        w_(problem, blocks_, base) {}
+        w_(problem, blocks, base) {}
 
   void compute() {
     pack_keys();
@@ -308,10 +308,11 @@ class BackwardItem {
 
 }  // namespace
 
-void attention_backward(const AttentionProblem& problem, const AttentionBackward& tensors) {
-  const size_t bytes = BackwardWorkspace(problem, AttentionBlocks::of(problem.dtype), nullptr).bytes;
+void attention_backward(const AttentionProblem& problem, const AttentionBackward& tensors,
+                        const AttentionBlocks& blocks) {
+  const size_t bytes = BackwardWorkspace(problem, blocks, nullptr).bytes;
   parallel_with_workspace(problem.batch * problem.kv_heads, bytes, [&](int64_t item, std::byte* base) {
-    BackwardItem(problem, tensors, item / problem.kv_heads, item % problem.kv_heads, base).compute();
+    BackwardItem(problem, tensors, blocks, item / problem.kv_heads, item % problem.kv_heads, base).compute();
   });
 }
 

@@ -16,11 +16,9 @@
 namespace fledge::tensor::cpu {
 namespace {
 
-/// Whether panels of that many lanes hold pairs of neighbours in depth, [K / 2][lanes][2] of bf16: found out by
-/// packing.
-bool holds_pairs(void (*pack)(const MatrixView&, void*), const MatrixView& source, int64_t lanes) {
-  const bool is_left = source.rows == lanes;
-  const int64_t depth = is_left ? source.columns : source.rows;
+/// Whether panels hold pairs of neighbours in depth, [K / 2][lanes][2] of bf16: found out by packing one.
+bool holds_pairs(void (*pack)(const MatrixView&, void*), const MatrixView& source, bool is_left) {
+  const int64_t depth = is_left ? source.columns : source.rows, lanes = is_left ? source.rows : source.columns;
   std::vector<bf16> panel(static_cast<size_t>(depth * lanes));
   pack(source, panel.data());
   for (int64_t k = 0; k < depth; ++k) {
@@ -38,23 +36,10 @@ PanelForm find_form(const MicroKernel& kernel, bool pairs) {
   return pairs ? PanelForm::pairs : PanelForm::other;
 }
 
-AttentionBlocks make_blocks(DType dtype) {
-  const MicroKernel& kernel = dtype == DType::bf16 ? bf16_micro_kernel() : f32_micro_kernel();
+int64_t key_block_of(const MicroKernel& kernel) {
   constexpr int64_t kKeyBlock = 128;
   const int64_t unit = std::lcm(kernel.rows, kernel.depth_unit);
-  bool pairs_a = false, pairs_b = false;
-  if (kernel.operand == DType::bf16) {
-    const int64_t depth = 2 * kernel.depth_unit, lanes = std::max(kernel.rows, kernel.columns);
-    std::vector<bf16> numbers(static_cast<size_t>(depth * lanes));
-    for (size_t i = 0; i < numbers.size(); ++i) numbers[i].bits = static_cast<uint16_t>(i + 1);
-    pairs_a = holds_pairs(kernel.pack_a, {numbers.data(), DType::bf16, kernel.rows, depth, depth, 1}, kernel.rows);
-    pairs_b = holds_pairs(kernel.pack_b, {numbers.data(), DType::bf16, depth, kernel.columns, kernel.columns, 1},
-                          kernel.columns);
-  }
-  const PanelForm form = find_form(kernel, pairs_b);
-  const bool words = instruction_set() >= InstructionSet::avx512 && form != PanelForm::rounded;
-  return {kernel, std::max<int64_t>(1, kKeyBlock / unit) * unit, form, words && (pairs_a || form == PanelForm::f32),
-          words && (pairs_b || form == PanelForm::f32)};
+  return std::max<int64_t>(1, kKeyBlock / unit) * unit;
 }
 
 /// A panel of words from rows that are contiguous in depth or in lanes. Returns false where they are neither.
@@ -109,8 +94,25 @@ class Workspace {
 
 }  // namespace
 
+AttentionBlocks::AttentionBlocks(const MicroKernel& micro_kernel)
+    : kernel(micro_kernel), key_block(key_block_of(micro_kernel)) {
+  bool pairs_a = false, pairs_b = false;
+  if (kernel.operand == DType::bf16) {
+    const int64_t depth = 2 * kernel.depth_unit, lanes = std::max(kernel.rows, kernel.columns);
+    std::vector<bf16> numbers(static_cast<size_t>(depth * lanes));
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i].bits = static_cast<uint16_t>(i + 1);
+    pairs_a = holds_pairs(kernel.pack_a, {numbers.data(), DType::bf16, kernel.rows, depth, depth, 1}, true);
+    pairs_b =
+        holds_pairs(kernel.pack_b, {numbers.data(), DType::bf16, depth, kernel.columns, kernel.columns, 1}, false);
+  }
+  form = find_form(kernel, pairs_b);
+  const bool words = instruction_set() >= InstructionSet::avx512 && form != PanelForm::rounded;
+  words_a = words && (pairs_a || form == PanelForm::f32);
+  words_b = words && (pairs_b || form == PanelForm::f32);
+}
+
 const AttentionBlocks& AttentionBlocks::of(DType dtype) {
-  static const AttentionBlocks f32 = make_blocks(DType::f32), bf16 = make_blocks(DType::bf16);
+  static const AttentionBlocks f32(f32_micro_kernel()), bf16(bf16_micro_kernel());
   return dtype == DType::bf16 ? bf16 : f32;
 }
 

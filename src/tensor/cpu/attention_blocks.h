@@ -19,6 +19,8 @@ struct AttentionBlocks {
   PanelForm form;         ///< how kernel.pack_b lays out weights
   bool words_a, words_b;  ///< panels are [K in words][lanes], and this machine transposes words in registers
 
+  explicit AttentionBlocks(const MicroKernel& micro_kernel);
+  /// Those of the machine's fastest kernel.
   static const AttentionBlocks& of(DType dtype);
 
   /// kernel.pack_a and pack_b, faster where the source's rows (or the right operand's columns) are contiguous.

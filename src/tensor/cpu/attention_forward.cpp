@@ -47,10 +47,10 @@ struct ForwardWorkspace {
 
 class Forward {
  public:
-  Forward(const AttentionProblem& problem, const AttentionForward& tensors)
+  Forward(const AttentionProblem& problem, const AttentionForward& tensors, const AttentionBlocks& blocks)
       : p_(problem),
         t_(tensors),
-        blocks_(AttentionBlocks::of(problem.dtype)),
+        blocks_(blocks),
         kernel_(blocks_.kernel),
         width_(kernel_.columns),
         panels_per_head_((p_.queries + width_ - 1) / width_) {}
@@ -175,11 +175,12 @@ class Forward {
 
 }  // namespace
 
-void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors) {
-  if (attention_fits_rows(problem)) {
-    attention_forward_rows(problem, tensors);
+void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors,
+                       const AttentionBlocks& blocks) {
+  if (attention_fits_rows(problem, blocks)) {
+    attention_forward_rows(problem, tensors, blocks);
   } else {
-    Forward(problem, tensors).run();
+    Forward(problem, tensors, blocks).run();
   }
 }
 

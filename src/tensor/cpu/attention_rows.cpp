@@ -44,16 +44,16 @@ struct RowWorkspace {
 /// The queries of all heads that share one key head of one batch row.
 class RowItem {
  public:
-  RowItem(const AttentionProblem& problem, const AttentionForward& tensors, int64_t batch_row, int64_t kv_head,
-          std::byte* base)
+  RowItem(const AttentionProblem& problem, const AttentionForward& tensors, const AttentionBlocks& blocks,
+          int64_t batch_row, int64_t kv_head, std::byte* base)
       : p_(problem),
         t_(tensors),
-        blocks_(AttentionBlocks::of(problem.dtype)),
+        blocks_(blocks),
         kernel_(blocks_.kernel),
         batch_row_(batch_row),
         kv_head_(kv_head),
         rows_(problem.group() * problem.queries),
-        w_(problem, blocks_, base) {}
+        w_(problem, blocks, base) {}
 
   void compute() {
     pack_queries();
@@ -148,14 +148,15 @@ class RowItem {
 
 }  // namespace
 
-bool attention_fits_rows(const AttentionProblem& problem) {
-  return problem.group() * problem.queries <= AttentionBlocks::of(problem.dtype).kernel.rows;
+bool attention_fits_rows(const AttentionProblem& problem, const AttentionBlocks& blocks) {
+  return problem.group() * problem.queries <= blocks.kernel.rows;
 }
 
-void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors) {
-  const size_t bytes = RowWorkspace(problem, AttentionBlocks::of(problem.dtype), nullptr).bytes;
+void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors,
+                            const AttentionBlocks& blocks) {
+  const size_t bytes = RowWorkspace(problem, blocks, nullptr).bytes;
   parallel_with_workspace(problem.batch * problem.kv_heads, bytes, [&](int64_t item, std::byte* base) {
-    RowItem(problem, tensors, item / problem.kv_heads, item % problem.kv_heads, base).compute();
+    RowItem(problem, tensors, blocks, item / problem.kv_heads, item % problem.kv_heads, base).compute();
   });
 }
 

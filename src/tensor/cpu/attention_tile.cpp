@@ -187,6 +187,10 @@ bool softmax(const ScoreTile& tile, float* maximum, float* sum, float* correctio
   return corrects;
 }
 
+int64_t tile_vector() {
+  return static_cast<int64_t>(hn::Lanes(FloatTag()));
+}
+
 bool softmax_tile(const ScoreTile& tile, float* maximum, float* sum, float* correction, uint32_t* panel) {
   switch (tile.form) {
     case PanelForm::pairs:
@@ -422,6 +426,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace fledge::tensor::cpu {
 
+HWY_EXPORT(tile_vector);
 HWY_EXPORT(softmax_tile);
 HWY_EXPORT(softmax_row);
 HWY_EXPORT(gradient_tile);
@@ -429,6 +434,10 @@ HWY_EXPORT(scale_columns);
 HWY_EXPORT(store_transposed);
 HWY_EXPORT(store_scaled);
 HWY_EXPORT(row_dots);
+
+int64_t tile_vector() {
+  return HWY_DYNAMIC_DISPATCH(tile_vector)();
+}
 
 bool softmax_tile(const ScoreTile& tile, float* maximum, float* sum, float* correction, uint32_t* panel) {
   return HWY_DYNAMIC_DISPATCH(softmax_tile)(tile, maximum, sum, correction, panel);

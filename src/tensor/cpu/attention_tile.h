@@ -9,6 +9,9 @@ namespace fledge::tensor::cpu {
 // The elementwise halves of attention, on tiles of S^T: a row is a key, a column a query. So a query's maximum and sum
 // run down a column, a vector holds neighbouring queries, and a tile of weights already has the order of a B panel.
 
+/// f32 values in one vector of the instruction set that tiles are computed with; a kernel's NR is a multiple.
+int64_t tile_vector();
+
 /// How a micro-kernel's B panel holds the weights of a tile.
 enum class PanelForm : uint8_t {
   f32,      ///< [K][columns]: the tile itself
