@@ -93,8 +93,13 @@ InstructionSet choose() {
   }
   const auto asked = static_cast<InstructionSet>(found - kNames.begin());
   const InstructionSet chosen = std::min(best, asked);
-  if (chosen < InstructionSet::avx512) hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
-  if (chosen < InstructionSet::avx2) hwy::DisableTargets(HWY_AVX2);
+  // Each call replaces what an earlier one disabled.
+  constexpr auto kAvx512Targets = HWY_AVX3 | HWY_AVX3_DL;
+  if (chosen < InstructionSet::avx2) {
+    hwy::DisableTargets(kAvx512Targets | HWY_AVX2);
+  } else if (chosen < InstructionSet::avx512) {
+    hwy::DisableTargets(kAvx512Targets);
+  }
   return chosen;
 }
 

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/random.h"
+#include "tensor/tensor.h"
+
+namespace fledge::tensor {
+
+/// What an attention head may see, and what happens to its weights.
+///
+/// Query i of a row has the absolute position Tk - Tq + i: with a cache of earlier keys (Tk > Tq) the queries are the
+/// last ones. It sees the keys of [start, end): start is `document_starts` or 0; end is `document_ends` or Tk, and
+/// where `causal`, no later than its own position + 1. A query with an empty range gives zeros, and a logsumexp of
+/// -infinity.
+struct AttentionOptions {
+  bool causal = true;
+  double scale = 0;        ///< factor of the scores, positive; 0: 1 / sqrt(D)
+  Tensor document_starts;  ///< i32 [B, Tq]: first visible key of the row (packed documents); undefined: 0
+  Tensor document_ends;    ///< i32 [B, Tq]: one past the last visible key (documents, padding); undefined: Tk
+
+  /// Probability of dropping a normalised weight; the others are divided by 1 - dropout. Whether the weight of (row b,
+  /// head h, query position, key) is dropped is a function of `random`, first_sample + b, h, and the two positions: the
+  /// backward pass draws the same again, as does another split of the batch.
+  double dropout = 0;
+  const base::Random* random = nullptr;  ///< needed where dropout > 0
+  uint64_t first_sample = 0;             ///< global number of row 0
+};
+
+/// softmax(scale * Q K^T) V for every head, without the matrix of scores in memory (Dao, "FlashAttention-2", 2023,
+/// algorithm 1).
+///
+/// q [B, Tq, H, D], k [B, Tk, Hkv, D], v [B, Tk, Hkv, Dv], out [B, Tq, H, Dv]: all f32, all bf16 (sums and softmax in
+/// f32, weights rounded to bf16 before the second product) or all f64 (a plain reference loop); any strides with a
+/// contiguous last dimension. H is a multiple of Hkv; query head h uses key head h / (H / Hkv).
+/// logsumexp [B, H, Tq], f32 (f64 for f64 operands), contiguous: the natural log of each query's softmax denominator,
+/// for the backward pass; may be undefined.
+///
+/// A query's result depends on its own row's keys alone and not on Tq or on the other queries of the call, bit for bit:
+/// keys are visited in blocks that start at fixed positions.
+/// Returns at once on the meta device. Throws base::Error where shapes, types or options do not fit.
+void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& out,
+                       Tensor& logsumexp);
+
+/// Gradients of attention_forward (Dao 2023, algorithm 2): the weights are computed again from q, k and `logsumexp`.
+/// `out` and `logsumexp` are what the forward pass gave for the same options; d_out has the shape of out, d_q, d_k and
+/// d_v (overwritten) those of q, k and v, all of one type. The result does not depend on the number of threads.
+void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out, const Tensor& d_out,
+                        const Tensor& logsumexp, const AttentionOptions& options, Tensor& d_q, Tensor& d_k,
+                        Tensor& d_v);
+
+}  // namespace fledge::tensor

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/random.h"
+#include "tensor/dtype.h"
+
+namespace fledge::tensor::cpu {
+
+/// Address and strides (in elements) of a [B, T, H, D] view whose last dimension is contiguous.
+struct AttentionView {
+  std::byte* data = nullptr;
+  int64_t batch_stride = 0, token_stride = 0, head_stride = 0;
+
+  template <typename T>
+  T* row(int64_t batch, int64_t token, int64_t head) const {
+    return reinterpret_cast<T*>(data) + batch * batch_stride + token * token_stride + head * head_stride;
+  }
+};
+
+/// Which normalised weights are dropped: see AttentionOptions::dropout. One block of random numbers serves four keys.
+struct AttentionDropout {
+  const base::Random* random = nullptr;  ///< nullptr: nothing is dropped
+  uint32_t threshold = 0;                ///< a weight is dropped where its number is below
+  double kept = 1;                       ///< factor of the weights that stay
+  uint64_t first_sample = 0;
+  int64_t heads = 1;
+
+  /// Numbers for keys 4 * key_group ... 4 * key_group + 3.
+  std::array<uint32_t, 4> numbers(int64_t batch, int64_t head, int64_t query_position, int64_t key_group) const {
+    const uint64_t row = (first_sample + static_cast<uint64_t>(batch)) * static_cast<uint64_t>(heads);
+    return random->block((static_cast<uint64_t>(query_position) << 32) | static_cast<uint64_t>(key_group),
+                         row + static_cast<uint64_t>(head));
+  }
+};
+
+/// Keys [first, end) that a query may see; empty where end <= first.
+struct KeyRange {
+  int64_t first, end;
+};
+
+/// Shapes and options of one call, checked.
+struct AttentionProblem {
+  int64_t batch, queries, keys, heads, kv_heads, head_size, value_size;
+  DType dtype;
+  bool causal;
+  double scale;
+  const int32_t *starts = nullptr, *ends = nullptr;  ///< [batch, queries] contiguous, or nullptr
+  AttentionDropout dropout;
+
+  int64_t group() const { return heads / kv_heads; }
+  int64_t position(int64_t query) const { return keys - queries + query; }
+  KeyRange range(int64_t batch_row, int64_t query) const {
+    const int64_t index = batch_row * queries + query;
+    KeyRange range{0, causal ? position(query) + 1 : keys};
+    if (starts != nullptr) range.first = std::max<int64_t>(0, starts[index]);
+    if (ends != nullptr) range.end = std::min<int64_t>(range.end, ends[index]);
+    return range;
+  }
+};
+
+struct AttentionForward {
+  AttentionView q, k, v, out;
+  void* logsumexp;  ///< [batch, heads, queries], f32 (f64 in the reference), or nullptr
+};
+
+struct AttentionBackward {
+  AttentionView q, k, v, out, d_out;
+  const void* logsumexp;
+  AttentionView d_q, d_k, d_v;
+};
+
+/// f32 and bf16, on the micro-kernel of `blocks` (AttentionBlocks::of(problem.dtype), but for tests).
+struct AttentionBlocks;
+void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors, const AttentionBlocks& blocks);
+void attention_backward(const AttentionProblem& problem, const AttentionBackward& tensors,
+                        const AttentionBlocks& blocks);
+
+/// The forward pass of few queries per key head: the same bits without packing all of K and V.
+bool attention_fits_rows(const AttentionProblem& problem, const AttentionBlocks& blocks);
+void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors,
+                            const AttentionBlocks& blocks);
+
+}  // namespace fledge::tensor::cpu

@@ -1,0 +1,187 @@
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "base/parallel.h"
+#include "tensor/cpu/attention.h"
+#include "tensor/cpu/attention_blocks.h"
+#include "tensor/cpu/attention_tile.h"
+
+namespace fledge::tensor::cpu {
+namespace {
+
+/// One work item: some panels of queries of the heads that share one key head.
+struct Item {
+  int64_t batch_row, kv_head;
+  int64_t first_panel, end_panel;  ///< of group() * panels_per_head, head by head
+};
+
+struct ForwardWorkspace {
+  PanelStack keys, values;  ///< A panels: K [Tk, D], V^T [Dv, Tk]
+  std::byte* queries;       ///< B panel: Q^T [D, NR]
+  float* scores;            ///< S^T [key block, NR]
+  uint32_t* weights;        ///< B panel: P^T [key block, NR]
+  float* output;            ///< O^T [Dv, NR]
+  float* keep;
+  float *maximum, *sum, *correction;
+  int32_t *first, *end, *relative_first, *relative_end;
+  size_t bytes;
+
+  ForwardWorkspace(const AttentionProblem& p, const AttentionBlocks& blocks, std::byte* base) {
+    const MicroKernel& kernel = blocks.kernel;
+    const int64_t width = kernel.columns, block = kernel.padded_depth(blocks.key_block);
+    const auto panels = [&](int64_t rows) { return (rows + kernel.rows - 1) / kernel.rows; };
+    Carver carver(base);
+    keys = carver.take_panels(kernel, kernel.rows, panels(p.keys), p.head_size);
+    values = carver.take_panels(kernel, kernel.rows, panels(p.value_size), p.keys);
+    queries = carver.take<std::byte>(kernel.b_panel_bytes(p.head_size));
+    scores = carver.take<float>(block * width);
+    weights = carver.take<uint32_t>(block * width);
+    output = carver.take<float>(p.value_size * width);
+    keep = carver.take<float>(p.dropout.random == nullptr ? 0 : block * width);
+    for (float** array : {&maximum, &sum, &correction}) *array = carver.take<float>(width);
+    for (int32_t** array : {&first, &end, &relative_first, &relative_end}) *array = carver.take<int32_t>(width);
+    bytes = carver.used();
+  }
+};
+
+class Forward {
+ public:
+  Forward(const AttentionProblem& problem, const AttentionForward& tensors, const AttentionBlocks& blocks)
+      : p_(problem),
+        t_(tensors),
+        blocks_(blocks),
+        kernel_(blocks_.kernel),
+        width_(kernel_.columns),
+        panels_per_head_((p_.queries + width_ - 1) / width_) {}
+
+  void run() const {
+    // One item packs its keys once; where there are few, several threads share a head and each packs for itself.
+    const int64_t heads = p_.batch * p_.kv_heads, panels = p_.group() * panels_per_head_;
+    const int64_t wanted = 2 * base::thread_count();
+    const int64_t parts = heads >= wanted ? 1 : std::min(panels, (wanted + heads - 1) / heads);
+    const size_t bytes = ForwardWorkspace(p_, blocks_, nullptr).bytes;
+    parallel_with_workspace(heads * parts, bytes, [&](int64_t index, std::byte* base) {
+      const int64_t head = index / parts, part = index % parts;
+      const Item item{head / p_.kv_heads, head % p_.kv_heads, panels * part / parts, panels * (part + 1) / parts};
+      compute(item, ForwardWorkspace(p_, blocks_, base));
+    });
+  }
+
+ private:
+  QueryPanel panel(const Item& item, int64_t index, const ForwardWorkspace& w) const {
+    QueryPanel result;
+    result.first = w.first, result.end = w.end;
+    result.fill(p_, item.batch_row, index % panels_per_head_ * width_, width_);
+    return result;
+  }
+
+  void compute(const Item& item, const ForwardWorkspace& w) const {
+    int64_t first_key = p_.keys, end_key = 0;
+    for (int64_t index = item.first_panel; index < item.end_panel; ++index) {
+      const QueryPanel queries = panel(item, index, w);
+      first_key = std::min(first_key, queries.first_min), end_key = std::max(end_key, queries.end_max);
+    }
+    if (first_key < end_key) pack_keys(item, first_key / blocks_.key_block * blocks_.key_block, end_key, w);
+    for (int64_t index = item.first_panel; index < item.end_panel; ++index) {
+      const int64_t head = item.kv_head * p_.group() + index / panels_per_head_;
+      compute_panel(item.batch_row, head, panel(item, index, w), w);
+    }
+  }
+
+  void pack_keys(const Item& item, int64_t first_key, int64_t end_key, const ForwardWorkspace& w) const {
+    const std::byte* k = t_.k.data + offset(t_.k, item.batch_row, 0, item.kv_head);
+    const std::byte* v = t_.v.data + offset(t_.v, item.batch_row, 0, item.kv_head);
+    pack_rows(blocks_, {k, p_.dtype, p_.keys, p_.head_size, t_.k.token_stride, 1}, first_key, end_key, w.keys);
+    pack_row_depth(blocks_, {v, p_.dtype, p_.value_size, p_.keys, 1, t_.v.token_stride}, first_key, end_key, w.values);
+  }
+
+  int64_t offset(const AttentionView& view, int64_t batch_row, int64_t token, int64_t head) const {
+    const int64_t elements = batch_row * view.batch_stride + token * view.token_stride + head * view.head_stride;
+    return elements * static_cast<int64_t>(size_of(p_.dtype));
+  }
+
+  void compute_panel(int64_t batch_row, int64_t head, const QueryPanel& queries, const ForwardWorkspace& w) const {
+    const std::byte* q = t_.q.data + offset(t_.q, batch_row, queries.query, head);
+    blocks_.pack_b({q, p_.dtype, p_.head_size, queries.count, 1, t_.q.token_stride}, w.queries);
+    std::fill_n(w.maximum, width_, -std::numeric_limits<float>::infinity());
+    std::fill_n(w.sum, width_, 0.0f);
+    bool is_first = true;
+    for (int64_t key = queries.first_min / blocks_.key_block * blocks_.key_block; key < queries.end_max;
+         key += blocks_.key_block) {
+      const VisibleBlock block = visible_block(p_, queries, key, blocks_.key_block);
+      if (block.rows > 0) compute_block(batch_row, head, queries, key, block, is_first, w);
+      if (block.rows > 0) is_first = false;
+    }
+    if (is_first) std::fill_n(w.output, p_.value_size * width_, 0.0f);
+    finish(batch_row, head, queries, w);
+  }
+
+  void compute_block(int64_t batch_row, int64_t head, const QueryPanel& queries, int64_t key, const VisibleBlock& block,
+                     bool is_first, const ForwardWorkspace& w) const {
+    const int64_t columns = std::min(width_, (queries.count + 15) / 16 * 16);
+    const int64_t depth = kernel_.padded_depth(block.rows);
+    multiply_rows(kernel_, w.keys.at(key / kernel_.rows), kernel_.a_panel_bytes(p_.head_size), block.rows, w.keys.depth,
+                  w.queries, w.scores, width_, columns, false);
+
+    ScoreTile tile{};
+    tile.scores = w.scores;
+    tile.rows = block.rows, tile.columns = columns, tile.stride = width_, tile.padded_rows = depth;
+    tile.scale_log2 = static_cast<float>(p_.scale * std::numbers::log2e);
+    tile.form = blocks_.form;
+    if (block.masked) {
+      relative_ranges(queries, key, width_, w.relative_first, w.relative_end);
+      tile.first = w.relative_first, tile.end = w.relative_end;
+    }
+    if (p_.dropout.random != nullptr) {
+      fill_keep(p_, batch_row, head, queries, key, block.rows, width_, w.keep);
+      tile.keep = w.keep;
+    }
+    const bool corrects = softmax_tile(tile, w.maximum, w.sum, w.correction, w.weights);
+    if (corrects && !is_first) scale_columns(w.output, p_.value_size, width_, w.correction);
+
+    const void* weights = w.scores;
+    if (blocks_.form == PanelForm::pairs) weights = w.weights;
+    if (blocks_.form == PanelForm::other) {
+      kernel_.pack_b({w.scores, DType::f32, block.rows, columns, width_, 1}, w.weights);
+      weights = w.weights;
+    }
+    multiply_rows(kernel_, w.values.at(0, key), w.values.lanes * w.values.depth * w.values.element_bytes, p_.value_size,
+                  depth, weights, w.output, width_, columns, !is_first);
+  }
+
+  void finish(int64_t batch_row, int64_t head, const QueryPanel& queries, const ForwardWorkspace& w) const {
+    for (int64_t column = 0; column < width_; ++column) {
+      w.correction[column] = w.sum[column] == 0 ? 0 : 1 / w.sum[column];
+    }
+    std::byte* out = t_.out.data + offset(t_.out, batch_row, queries.query, head);
+    store_transposed(w.output, p_.value_size, queries.count, width_, w.correction, p_.dtype, out, t_.out.token_stride);
+    if (t_.logsumexp == nullptr) return;
+    float* logsumexp = static_cast<float*>(t_.logsumexp) + (batch_row * p_.heads + head) * p_.queries + queries.query;
+    for (int64_t column = 0; column < queries.count; ++column) {
+      // A query that sees nothing has sum 0 and maximum -infinity.
+      logsumexp[column] =
+          static_cast<float>(p_.scale * w.maximum[column] + std::log(static_cast<double>(w.sum[column])));
+    }
+  }
+
+  const AttentionProblem& p_;
+  const AttentionForward& t_;
+  const AttentionBlocks& blocks_;
+  const MicroKernel& kernel_;
+  const int64_t width_;
+  const int64_t panels_per_head_;
+};
+
+}  // namespace
+
+void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors,
+                       const AttentionBlocks& blocks) {
+  if (attention_fits_rows(problem, blocks)) {
+    attention_forward_rows(problem, tensors, blocks);
+  } else {
+    Forward(problem, tensors, blocks).run();
+  }
+}
+
+}  // namespace fledge::tensor::cpu
