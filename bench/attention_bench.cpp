@@ -80,6 +80,17 @@ void forward_and_backward(benchmark::State& state, DType dtype) {
   count_flops(state, 7, buffers);
 }
 
+void forward_and_backward_dropout(benchmark::State& state, DType dtype) {
+  Buffers buffers(state.range(0), state.range(1), state.range(2), 64, dtype);
+  const base::Random random(5, 6);
+  buffers.options.dropout = 0.1, buffers.options.random = &random;
+  for (auto _ : state) {
+    buffers.forward();
+    buffers.backward();
+  }
+  count_flops(state, 7, buffers);
+}
+
 /// One token of one request; bytes are those of the cache.
 void decode(benchmark::State& state, DType dtype) {
   Buffers b(state.range(0), state.range(1), state.range(2), 64, dtype);
@@ -101,6 +112,7 @@ void decode_shapes(benchmark::internal::Benchmark* b) {
 BENCHMARK_CAPTURE(forward, bf16, DType::bf16)->Apply(training_shapes);
 BENCHMARK_CAPTURE(backward, bf16, DType::bf16)->Apply(training_shapes);
 BENCHMARK_CAPTURE(forward_and_backward, bf16, DType::bf16)->Apply(training_shapes);
+BENCHMARK_CAPTURE(forward_and_backward_dropout, bf16, DType::bf16)->Apply(training_shapes);
 BENCHMARK_CAPTURE(forward_and_backward, f32, DType::f32)->Apply(training_shapes);
 BENCHMARK_CAPTURE(decode, bf16, DType::bf16)->Apply(decode_shapes);
 BENCHMARK_CAPTURE(decode, f32, DType::f32)->Apply(decode_shapes);

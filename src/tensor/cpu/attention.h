@@ -29,11 +29,13 @@ struct AttentionDropout {
   uint64_t first_sample = 0;
   int64_t heads = 1;
 
+  uint64_t row_number(int64_t batch, int64_t head) const {
+    return (first_sample + static_cast<uint64_t>(batch)) * static_cast<uint64_t>(heads) + static_cast<uint64_t>(head);
+  }
   /// Numbers for keys 4 * key_group ... 4 * key_group + 3.
   std::array<uint32_t, 4> numbers(int64_t batch, int64_t head, int64_t query_position, int64_t key_group) const {
-    const uint64_t row = (first_sample + static_cast<uint64_t>(batch)) * static_cast<uint64_t>(heads);
     return random->block((static_cast<uint64_t>(query_position) << 32) | static_cast<uint64_t>(key_group),
-                         row + static_cast<uint64_t>(head));
+                         row_number(batch, head));
   }
 };
 

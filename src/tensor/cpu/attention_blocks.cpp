@@ -195,16 +195,29 @@ void relative_ranges(const QueryPanel& panel, int64_t first_key, int64_t width, 
 void fill_keep(const AttentionProblem& problem, int64_t batch_row, int64_t head, const QueryPanel& panel,
                int64_t first_key, int64_t rows, int64_t stride, float* keep) {
   const AttentionDropout& dropout = problem.dropout;
-  const auto kept = static_cast<float>(dropout.kept);
-  for (int64_t column = 0; column < stride; ++column) {
-    const int64_t position = problem.position(panel.query + std::min(column, panel.count - 1));
-    for (int64_t key = first_key / 4 * 4; key < first_key + rows; key += 4) {
-      const auto numbers = dropout.numbers(batch_row, head, position, key / 4);
-      for (int64_t i = std::max(key, first_key); i < std::min(key + 4, first_key + rows); ++i) {
-        const bool dropped = numbers[static_cast<size_t>(i - key)] < dropout.threshold;
-        keep[(i - first_key) * stride + column] = dropped ? 0 : kept;
-      }
+  KeepRows four{};
+  four.random_key[0] = dropout.random->key(0), four.random_key[1] = dropout.random->key(1);
+  four.row_number = dropout.row_number(batch_row, head);
+  four.position = static_cast<uint32_t>(problem.position(panel.query));
+  four.threshold = dropout.threshold, four.kept = static_cast<float>(dropout.kept);
+  four.columns = stride;
+  for (int64_t key = first_key / 4 * 4; key < first_key + rows; key += 4) {
+    four.key_group = static_cast<uint32_t>(key / 4);
+    for (int64_t i = 0; i < 4; ++i) {
+      const int64_t row = key + i - first_key;
+      four.rows[i] = row < 0 || row >= rows ? nullptr : keep + row * stride;
     }
+    keep_rows(four);
+  }
+}
+
+void fill_keep_row(const AttentionProblem& problem, int64_t batch_row, int64_t head, int64_t query, int64_t first_key,
+                   int64_t keys, float* keep) {
+  const AttentionDropout& dropout = problem.dropout;
+  for (int64_t key = first_key; key < first_key + keys; ++key) {
+    const auto numbers = dropout.numbers(batch_row, head, problem.position(query), key / 4);
+    const bool dropped = numbers[static_cast<size_t>(key % 4)] < dropout.threshold;
+    keep[key - first_key] = dropped ? 0 : static_cast<float>(dropout.kept);
   }
 }
 

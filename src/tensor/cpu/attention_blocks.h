@@ -81,6 +81,9 @@ void relative_ranges(const QueryPanel& panel, int64_t first_key, int64_t width, 
 /// Dropout factors for a tile [rows][stride] that starts at `first_key`.
 void fill_keep(const AttentionProblem& problem, int64_t batch_row, int64_t head, const QueryPanel& panel,
                int64_t first_key, int64_t rows, int64_t stride, float* keep);
+/// The same for one query, [keys].
+void fill_keep_row(const AttentionProblem& problem, int64_t batch_row, int64_t head, int64_t query, int64_t first_key,
+                   int64_t keys, float* keep);
 
 /// Cuts a workspace into arrays that start at multiples of 64 bytes. With a null base it only counts.
 class Carver {

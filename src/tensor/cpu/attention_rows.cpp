@@ -119,9 +119,7 @@ class RowItem {
     scores.first = std::max<int64_t>(0, range.first - key), scores.end = std::min(keys, range.end - key);
     scores.scale_log2 = static_cast<float>(p_.scale * std::numbers::log2e);
     if (p_.dropout.random != nullptr) {
-      QueryPanel panel;
-      panel.query = query(row), panel.count = 1;
-      fill_keep(p_, batch_row_, head(row), panel, key, keys, 1, w_.keep);
+      fill_keep_row(p_, batch_row_, head(row), query(row), key, keys, w_.keep);
       scores.keep = w_.keep;
     }
     const float correction = softmax_row(scores, w_.maximum + row, w_.sum + row);

@@ -61,6 +61,20 @@ struct GradientTile {
 };
 void gradient_tile(const GradientTile& tile);
 
+/// Dropout factors of up to four keys that share a block of random numbers: rows[i][column] = kept, or 0 where number i
+/// of base::Random::block((position + column) << 32 | key_group, row_number) is below the threshold. Whole vectors of
+/// columns are written; a null row is not.
+struct KeepRows {
+  uint32_t random_key[2];
+  uint64_t row_number;
+  uint32_t position, key_group;
+  uint32_t threshold;
+  float kept;
+  int64_t columns;
+  float* rows[4];
+};
+void keep_rows(const KeepRows& keep);
+
 /// values[row][column] *= factors[column] for [rows][stride].
 void scale_columns(float* values, int64_t rows, int64_t stride, const float* factors);
 
