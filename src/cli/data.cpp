@@ -96,6 +96,8 @@ void add_data_command(CLI::App& app, Context& context) {
   get->callback([get_options, &context] {
     context.run = [get_options, &context] { run_data_get(*get_options, context.common); };
   });
+
+  add_data_prepare_command(*data, context);
 }
 
 }  // namespace fledge::cli

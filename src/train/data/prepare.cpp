@@ -147,7 +147,7 @@ void check_options(const PrepareOptions& options, const DocumentTokenizer& token
                       identity.vocabulary_size);
 }
 
-/// A folder that is replaced must hold nothing but an older data set.
+/// A folder that is replaced must hold nothing but an older data set and the tokenizer that went with it.
 void check_output(const filesystem::path& folder) {
   std::error_code error;
   if (!filesystem::exists(folder, error)) return;
@@ -156,7 +156,9 @@ void check_output(const filesystem::path& folder) {
   filesystem::directory_iterator entries(folder, error);
   if (error) throw base::Error("{}: the folder cannot be read ({})", folder.string(), error.message());
   for (const auto& entry : entries) {
-    if (entry.path().filename() != kIndexFile && entry.path().extension() != ".shard")
+    const filesystem::path name = entry.path().filename();
+    const bool of_tokenizer = name == "tokenizer.json" || name == "tokenizer_config.json";
+    if (name != kIndexFile && name.extension() != ".shard" && !of_tokenizer)
       throw base::Error("{}: the folder holds {}, which is no part of a data set: give an empty or a new folder",
                         folder.string(), entry.path().filename().string());
   }
