@@ -127,6 +127,7 @@ class Part {
         start += blocking_.depth;
       } while (start < depth_);
     }
+    if (kernel_.release != nullptr) kernel_.release();
   }
 
  private:
@@ -152,6 +153,7 @@ class Part {
     for (int64_t row = row_panels_.first; row < row_panels_.last; row += blocking_.row_panels) {
       const Range rows{row, std::min(row + blocking_.row_panels, row_panels_.last)};
       for (int64_t panel = rows.first; panel < rows.last; ++panel) {
+        if (is_in_place(panel, depth)) continue;
         kernel_.pack_a(window(product_.a, elements(panel, kernel_.rows, product_.a.rows), depth),
                        workspace.a_block + (panel - rows.first) * kernel_.a_panel_bytes(depth.size()));
       }
@@ -165,17 +167,34 @@ class Part {
     }
   }
 
+  /// Whether the kernel reads these rows of A where they are.
+  bool is_in_place(int64_t row_panel, Range depth) const {
+    return kernel_.multiply_in_place != nullptr && product_.a.dtype == DType::bf16 && product_.a.column_stride == 1 &&
+           depth.size() % kernel_.depth_unit == 0 && (row_panel + 1) * kernel_.rows <= product_.a.rows;
+  }
+
+  void multiply_panels(const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel, Range depth, float* c,
+                       int64_t c_stride, int64_t used_columns, bool accumulate) const {
+    const Range rows = elements(row_panel, kernel_.rows, product_.a.rows);
+    if (is_in_place(row_panel, depth)) {
+      kernel_.multiply_in_place(depth.size(), window(product_.a, rows, depth).data, product_.a.row_stride, b_panel, c,
+                                c_stride, used_columns, accumulate);
+    } else {
+      kernel_.multiply(kernel_.padded_depth(depth.size()), a_panel, b_panel, c, c_stride, rows.size(), used_columns,
+                       accumulate);
+    }
+  }
+
   void multiply_tile(const Workspace& workspace, const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel,
                      int64_t column_panel, int64_t first_column_panel, Range depth) const {
     const TileEpilogue& epilogue = product_.epilogue;
     const Range rows = elements(row_panel, kernel_.rows, product_.a.rows);
     const Range columns = elements(column_panel, kernel_.columns, product_.b.columns);
-    const int64_t padded = kernel_.padded_depth(depth.size());
     const bool first = depth.first == 0, last = depth.last == depth_;
     if (sums_in_output()) {
       float* out = static_cast<float*>(epilogue.out) + rows.first * epilogue.out_stride + columns.first;
-      kernel_.multiply(padded, a_panel, b_panel, out, epilogue.out_stride, rows.size(), columns.size(),
-                       !first || epilogue.accumulate);
+      multiply_panels(a_panel, b_panel, row_panel, depth, out, epilogue.out_stride, columns.size(),
+                      !first || epilogue.accumulate);
       // Where sums are added to the output, nothing else is asked for.
       if (last && !epilogue.accumulate && !epilogue.only_converts()) {
         finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), out, epilogue.out_stride);
@@ -190,7 +209,7 @@ class Part {
       sums = workspace.sums + (row_panel - row_panels_.first) * kernel_.rows * stride +
              (column_panel - first_column_panel) * kernel_.columns;
     }
-    kernel_.multiply(padded, a_panel, b_panel, sums, stride, rows.size(), columns.size(), !first);
+    multiply_panels(a_panel, b_panel, row_panel, depth, sums, stride, columns.size(), !first);
     if (last) finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), sums, stride);
   }
 

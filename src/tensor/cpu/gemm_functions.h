@@ -17,6 +17,9 @@ struct PanelSource {
 using PackFunction = void(const PanelSource& source, void* panel);
 using MultiplyFunction = void(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
                               int64_t used_rows, int64_t used_columns, bool accumulate);
+/// The same for a whole panel of bf16 rows that stand `a_stride` elements apart in a matrix: no packing.
+using InPlaceFunction = void(int64_t depth, const void* a, int64_t a_stride, const void* b_panel, float* c,
+                             int64_t c_stride, int64_t used_columns, bool accumulate);
 
 // Names: INSTRUCTION-SET_KIND_ROLE. Kinds: f32 (as they are), rounded (bf16 values widened to f32), bf16 (pairs).
 namespace baseline {
@@ -42,5 +45,14 @@ constexpr int kRows = 14, kColumns = 32;
 PackFunction pack_a, pack_b;
 MultiplyFunction multiply;
 }  // namespace avx512_bf16
+
+/// The emulated functions do without AMX what the others do, for tests; they need AVX512_BF16.
+namespace amx {
+constexpr int kRows = 32, kColumns = 32;
+PackFunction pack_a, pack_b;
+MultiplyFunction multiply, multiply_emulated;
+InPlaceFunction multiply_in_place, multiply_in_place_emulated;
+void release();
+}  // namespace amx
 
 }  // namespace fledge::tensor::cpu

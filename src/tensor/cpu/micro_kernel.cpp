@@ -28,6 +28,9 @@ struct Entry {
 
 // Best first.
 constexpr std::array kEntries = {
+    Entry{InstructionSet::amx, true,
+          MicroKernel{"amx_bf16", DType::bf16, DType::bf16, amx::kRows, amx::kColumns, 32, 1024, pack_rows<amx::pack_a>,
+                      pack_columns<amx::pack_b>, amx::multiply, amx::multiply_in_place, amx::release}},
     Entry{InstructionSet::avx512_bf16, true,
           MicroKernel{"avx512_bf16", DType::bf16, DType::bf16, avx512_bf16::kRows, avx512_bf16::kColumns, 2, 2048,
                       pack_rows<avx512_bf16::pack_a>, pack_columns<avx512_bf16::pack_b>, avx512_bf16::multiply}},
@@ -56,6 +59,19 @@ bool runs_here(const Entry& entry) {
   return entry.needs <= instruction_set();
 }
 
+constexpr MicroKernel kEmulatedAmx{"amx_emulated",
+                                   DType::bf16,
+                                   DType::bf16,
+                                   amx::kRows,
+                                   amx::kColumns,
+                                   32,
+                                   1024,
+                                   pack_rows<amx::pack_a>,
+                                   pack_columns<amx::pack_b>,
+                                   amx::multiply_emulated,
+                                   amx::multiply_in_place_emulated,
+                                   nullptr};
+
 const MicroKernel& best(DType arithmetic) {
   for (const Entry& entry : kEntries) {
     if (entry.kernel.arithmetic == arithmetic && runs_here(entry) && (!entry.native_bf16 || native_bf16())) {
@@ -82,6 +98,7 @@ std::vector<const MicroKernel*> all_micro_kernels() {
   for (const Entry& entry : kEntries) {
     if (runs_here(entry)) kernels.push_back(&entry.kernel);
   }
+  if (instruction_set() >= InstructionSet::avx512_bf16) kernels.push_back(&kEmulatedAmx);
   return kernels;
 }
 

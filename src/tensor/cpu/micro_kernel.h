@@ -46,6 +46,14 @@ struct MicroKernel {
   void (*multiply)(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
                    int64_t used_rows, int64_t used_columns, bool accumulate);
 
+  /// The same with a whole panel of A's rows read where they are: bf16, `a_stride` elements apart, contiguous in depth.
+  /// Null where a kernel gains nothing from it.
+  void (*multiply_in_place)(int64_t depth, const void* a, int64_t a_stride, const void* b_panel, float* c,
+                            int64_t c_stride, int64_t used_columns, bool accumulate) = nullptr;
+  /// What a thread calls when it has no more to multiply for now (multiply() takes what it needs by itself). Null: no
+  /// need.
+  void (*release)() = nullptr;
+
   int64_t padded_depth(int64_t depth) const { return (depth + depth_unit - 1) / depth_unit * depth_unit; }
   int64_t a_panel_bytes(int64_t depth) const {
     return rows * padded_depth(depth) * static_cast<int64_t>(size_of(operand));
@@ -61,7 +69,8 @@ const MicroKernel& f32_micro_kernel();
 /// rounded values widened to f32 (operand == f32): the products are the same, and exact.
 const MicroKernel& bf16_micro_kernel();
 
-/// Every kernel that this machine (and the permitted instruction sets) can run, for tests and benchmarks.
+/// Every kernel that this machine (and the permitted instruction sets) can run, and an emulated AMX kernel where
+/// AVX512_BF16 is there; for tests and benchmarks.
 std::vector<const MicroKernel*> all_micro_kernels();
 
 }  // namespace fledge::tensor::cpu
