@@ -1,7 +1,9 @@
 # tests/fuzz/NAME_fuzz.cpp becomes the libFuzzer program fuzz_NAME; its seeds are in tests/fuzz/corpus/NAME.
+# ctest runs every seed once; tests/fuzz/README.md says how to search for more.
 if(NOT CMAKE_CXX_COMPILER_ID MATCHES Clang)
   message(FATAL_ERROR "fuzz targets need clang: use the preset 'fuzz'")
 endif()
+enable_testing()
 list(GET FLEDGE_FLOORS -1 top)
 file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.cpp)
 foreach(source ${fuzzers})
@@ -12,4 +14,6 @@ foreach(source ${fuzzers})
   target_include_directories(fuzz_${name} PRIVATE ${view})
   target_link_libraries(fuzz_${name} PRIVATE fledge_${top})
   target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  add_test(NAME fuzz.${name} COMMAND fuzz_${name} -runs=0 ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 120)
 endforeach()
