@@ -10,9 +10,10 @@ namespace fledge::train {
 
 /// The log of a run: one JSON object a line, {"step": completed steps, ...}, appended as the run goes.
 ///
-/// A record reaches the system in one write, so a killed process leaves whole lines, or at worst a torn last one after
-/// a loss of power. Opening the log to resume drops what cannot be read and what lies after the resumed step, so that
-/// the repeated steps are not there twice.
+/// A record reaches the system in one write, so a killed process leaves whole lines, or at worst a torn last one: the
+/// kernel copies a write page by page and gives up between two pages when the process is killed. Opening the log to
+/// resume drops what cannot be read and what lies after the resumed step, so that the repeated steps are not there
+/// twice.
 class MetricsWriter {
  public:
   /// Starts a new log: an older file of that name is replaced.
