@@ -7,7 +7,7 @@ if(CCACHE)
 endif()
 
 add_library(fledge_flags INTERFACE)
-target_compile_options(fledge_flags INTERFACE -march=x86-64-v2 -Wall -Wextra -Wshadow -Wnon-virtual-dtor
+target_compile_options(fledge_flags INTERFACE -march=x86-64-v2 -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
                                               -fno-math-errno -ffp-contract=off)
 if(FLEDGE_SANITIZE)
   target_compile_options(fledge_flags INTERFACE -fsanitize=${FLEDGE_SANITIZE} -fno-sanitize-recover=all

@@ -9,11 +9,17 @@
 
 #include "base/error.h"
 #include "base/terminal.h"
+#include "cli/bench.h"
+#include "cli/chat.h"
 #include "cli/common.h"
 #include "cli/data.h"
 #include "cli/doctor.h"
+#include "cli/evaluate.h"
+#include "cli/generate.h"
 #include "cli/help.h"
+#include "cli/inspect.h"
 #include "cli/tokenizer.h"
+#include "cli/train.h"
 #include "cli/usage.h"
 
 namespace fledge::cli {
@@ -23,6 +29,13 @@ namespace {
 void add_commands(CLI::App& app, Context& context) {
   add_data_command(app, context);
   add_tokenizer_command(app, context);
+  add_train_command(app, context);
+  add_generate_command(app, context);
+  add_chat_command(app, context);
+  add_eval_command(app, context);
+  add_logits_command(app, context);
+  add_grads_command(app, context);
+  add_bench_command(app, context);
   add_doctor_command(app, context);
 }
 

@@ -1,0 +1,254 @@
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <random>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/parallel.h"
+#include "cli/bench.h"
+#include "cli/common.h"
+#include "cli/loaded_model.h"
+#include "infer/generator.h"
+#include "tensor/elementwise.h"
+#include "tensor/peak.h"
+#include "tensor/random.h"
+#include "train/training_step.h"
+
+namespace fledge::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using tensor::DType;
+using tensor::Tensor;
+
+constexpr int64_t kWarmUpSteps = 2;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+struct Usage {
+  int64_t minor_faults = 0;
+  size_t peak_bytes = 0;
+};
+
+Usage usage_now() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return {usage.ru_minflt, static_cast<size_t>(usage.ru_maxrss) * 1024};
+}
+
+tensor::Precision precision_of(DType type) {
+  return type == DType::bf16 ? tensor::Precision::bf16 : tensor::Precision::f32;
+}
+
+/// A model with values drawn at random, from a config.json, a folder, or the smallest GPT-2.
+models::LoadedModel make_benchmark_model(const std::string& source, bool trainable) {
+  base::Json config = {{"model_type", "gpt2"}};
+  if (!source.empty()) {
+    const std::filesystem::path path = source;
+    config = base::read_json(std::filesystem::is_directory(path) ? path / "config.json" : path);
+  }
+  for (const char* key : {"embd_pdrop", "attn_pdrop", "resid_pdrop"}) config[key] = 0.0;
+  models::LoadedModel loaded;
+  loaded.model = models::make_model(config, source);
+  loaded.memory = std::make_unique<nn::Memory>();
+  loaded.model->parameters().allocate(*loaded.memory, DType::f32, trainable);
+  loaded.model->parameters().initialize(1);
+  return loaded;
+}
+
+train::Batch random_batch(int64_t rows, int64_t tokens, int64_t vocabulary, tensor::Arena& arena) {
+  const base::Random random(1, 1);
+  std::vector<int32_t> ids(static_cast<size_t>(rows * tokens)), targets(ids.size()), positions(ids.size());
+  for (size_t index = 0; index < ids.size(); ++index) {
+    ids[index] = static_cast<int32_t>(random.below(static_cast<uint64_t>(vocabulary), index));
+    targets[index] = static_cast<int32_t>(random.below(static_cast<uint64_t>(vocabulary), index + ids.size()));
+    positions[index] = static_cast<int32_t>(static_cast<int64_t>(index) % tokens);
+  }
+  train::Batch batch;
+  batch.tensors["ids"] = Tensor::from(ids, {rows, tokens}, arena);
+  batch.tensors["targets"] = Tensor::from(targets, {rows, tokens}, arena);
+  batch.tensors["positions"] = Tensor::from(positions, {rows, tokens}, arena);
+  batch.target_tokens = rows * tokens;
+  return batch;
+}
+
+void report(const base::OrderedJson& numbers, bool json) {
+  if (json) {
+    print(numbers.dump() + "\n");
+    return;
+  }
+  for (const auto& [name, value] : numbers.items()) {
+    print(fmt::format("{:<28}{}\n", name,
+                      value.is_number_float() ? fmt::format("{:.4g}", value.get<double>()) : value.dump()));
+  }
+}
+
+void bench_train(const BenchOptions& options) {
+  const DType type = activation_type_of(options.precision);
+  models::LoadedModel loaded = make_benchmark_model(options.model, true);
+  models::LanguageModel& model = *loaded.model;
+  if (options.sequence_length > model.context_length()) {
+    throw base::UsageError("--seq {} is longer than the model's context of {}", options.sequence_length,
+                           model.context_length());
+  }
+  const train::NextToken objective;
+  train::AdamW optimizer(model.parameters(), *loaded.memory, {}, 0, model.parameters().flat_size());
+  const auto alone = tensor::make_single_process();
+  train::TrainingStep step(model, *loaded.memory, objective, optimizer, *alone, {.activation_type = type});
+  const train::Batch batch =
+      random_batch(options.batch, options.sequence_length, model.vocabulary_size(), loaded.memory->activations);
+  const int64_t first_sample = 0;
+  std::vector<double> seconds;
+  double first_loss = 0.0, last_loss = 0.0;
+  Usage before;
+  for (int64_t index = 0; index < kWarmUpSteps + options.steps; ++index) {
+    if (index == kWarmUpSteps) before = usage_now();
+    const auto start = Clock::now();
+    last_loss = step.run(index, std::span(&batch, 1), std::span(&first_sample, 1), 3e-4).loss;
+    if (index == 0) first_loss = last_loss;
+    if (index >= kWarmUpSteps) seconds.push_back(seconds_since(start));
+  }
+  const Usage after = usage_now();
+  const double tokens = static_cast<double>(options.batch * options.sequence_length);
+  const double flops = model.training_flops_per_token(options.sequence_length) * tokens / median(seconds);
+  const double peak = tensor::measure_peak_flops(precision_of(type));
+  report({{"what", "train"},
+          {"parameters", model.parameters().element_count()},
+          {"batch", options.batch},
+          {"sequence_length", options.sequence_length},
+          {"dtype", std::string(tensor::name_of(type))},
+          {"threads", base::thread_count()},
+          {"seconds_per_step", median(seconds)},
+          {"tokens_per_second", tokens / median(seconds)},
+          {"flops_per_second", flops},
+          {"peak_flops_per_second", peak},
+          {"share_of_peak", flops / peak},
+          {"peak_memory_bytes", after.peak_bytes},
+          {"minor_faults_per_step",
+           static_cast<double>(after.minor_faults - before.minor_faults) / static_cast<double>(options.steps)},
+          {"first_loss", first_loss},
+          {"last_loss", last_loss}},
+         options.json);
+}
+
+void bench_generate(const BenchOptions& options) {
+  const DType type = activation_type_of(options.precision);
+  models::LoadedModel loaded = make_benchmark_model(options.model, false);
+  models::LanguageModel& model = *loaded.model;
+  const int64_t prompt_length = std::min(options.sequence_length, model.context_length() / 2);
+  const int64_t made = std::min(options.steps * 10, model.context_length() - prompt_length);
+  const base::Random random(1, 1);
+  std::vector<int32_t> prompt(static_cast<size_t>(prompt_length));
+  for (size_t index = 0; index < prompt.size(); ++index) {
+    prompt[index] = static_cast<int32_t>(random.below(static_cast<uint64_t>(model.vocabulary_size()), index));
+  }
+  infer::Generator generator(model, *loaded.memory, type);
+  infer::GenerationOptions generation;
+  generation.sampling.temperature = 0.0;
+  generation.max_tokens = 1;
+  const auto any = [](const infer::SampledToken&) { return true; };
+  generator.generate(prompt, generation, any);  // packs the weights
+  const auto prompt_start = Clock::now();
+  generator.generate(prompt, generation, any);
+  const double prompt_seconds = seconds_since(prompt_start);
+  generation.max_tokens = made;
+  Clock::time_point first;
+  int64_t count = 0;
+  generator.generate(prompt, generation, [&](const infer::SampledToken&) {
+    if (count++ == 0) first = Clock::now();
+    return true;
+  });
+  const double decode = static_cast<double>(count - 1) / seconds_since(first);
+  const auto weight_bytes = static_cast<double>(loaded.memory->encodings.bytes_in_use());
+  const double bandwidth = tensor::measure_read_bandwidth(loaded.memory->encodings.bytes_in_use());
+  report({{"what", "generate"},
+          {"parameters", model.parameters().element_count()},
+          {"dtype", std::string(tensor::name_of(type))},
+          {"threads", base::thread_count()},
+          {"prompt_tokens", prompt_length},
+          {"prompt_tokens_per_second", static_cast<double>(prompt_length) / prompt_seconds},
+          {"decode_tokens_per_second", decode},
+          {"weight_bytes", weight_bytes},
+          {"read_bandwidth", bandwidth},
+          {"share_of_bandwidth", decode * weight_bytes / bandwidth},
+          {"peak_memory_bytes", usage_now().peak_bytes}},
+         options.json);
+}
+
+struct MatmulShape {
+  int64_t m, k, n;
+};
+
+double time_matmul(const MatmulShape& shape, DType type, int64_t repeats) {
+  tensor::Arena arena("bench");
+  const Tensor wide_a = Tensor::empty({shape.m, shape.k}, DType::f32, arena);
+  const Tensor wide_b = Tensor::empty({shape.k, shape.n}, DType::f32, arena);
+  Tensor a_values = wide_a, b_values = wide_b;
+  tensor::fill_normal(a_values, 0.0, 1.0, base::Random(1, 1));
+  tensor::fill_normal(b_values, 0.0, 1.0, base::Random(1, 2));
+  const Tensor a = Tensor::empty({shape.m, shape.k}, type, arena);
+  tensor::copy(wide_a, a);
+  Tensor out = Tensor::empty({shape.m, shape.n}, type, arena);
+  tensor::PackedMatrix packed;
+  tensor::pack(wide_b, precision_of(type), packed, arena);
+  std::vector<double> seconds;
+  for (int64_t repeat = 0; repeat < repeats + 1; ++repeat) {
+    const auto start = Clock::now();
+    tensor::matmul(a, packed, out);
+    if (repeat > 0) seconds.push_back(seconds_since(start));
+  }
+  return median(seconds);
+}
+
+void bench_matmul(const BenchOptions& options) {
+  constexpr MatmulShape kShapes[] = {{4096, 768, 2304},  {4096, 768, 768},   {4096, 768, 3072}, {4096, 3072, 768},
+                                     {4096, 768, 50304}, {4096, 4096, 4096}, {1, 768, 3072},    {8, 768, 3072}};
+  const DType type = activation_type_of(options.precision);
+  const double peak = tensor::measure_peak_flops(precision_of(type));
+  base::OrderedJson rows = base::OrderedJson::array();
+  if (!options.json) {
+    print(fmt::format("{} products with packed weights, {} threads, peak {:.0f} GFLOP/s\n", tensor::name_of(type),
+                      base::thread_count(), peak / 1e9));
+  }
+  for (const MatmulShape& shape : kShapes) {
+    const double seconds = time_matmul(shape, type, options.steps);
+    const double flops =
+        2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.k) * static_cast<double>(shape.n) / seconds;
+    rows.push_back(
+        {{"m", shape.m}, {"k", shape.k}, {"n", shape.n}, {"flops_per_second", flops}, {"share_of_peak", flops / peak}});
+    if (!options.json) {
+      print(fmt::format("{:>6} x {:>5} x {:>6}  {:>8.0f} GFLOP/s  {:>5.1f} %\n", shape.m, shape.k, shape.n, flops / 1e9,
+                        100.0 * flops / peak));
+      flush_standard_output();
+    }
+  }
+  if (options.json) {
+    const base::OrderedJson json = {{"what", "matmul"},
+                                    {"dtype", std::string(tensor::name_of(type))},
+                                    {"threads", base::thread_count()},
+                                    {"peak_flops_per_second", peak},
+                                    {"shapes", rows}};
+    print(json.dump() + "\n");
+  }
+}
+
+}  // namespace
+
+void run_bench(const BenchOptions& options, const CommonOptions&) {
+  if (options.what == "train") return bench_train(options);
+  if (options.what == "generate") return bench_generate(options);
+  bench_matmul(options);
+}
+
+}  // namespace fledge::cli

@@ -1,0 +1,37 @@
+#include "cli/loaded_model.h"
+
+#include "base/error.h"
+#include "tensor/cpu_features.h"
+
+namespace fledge::cli {
+
+tensor::DType activation_type_of(const std::string& precision) {
+  if (precision == "bf16") return tensor::DType::bf16;
+  if (precision == "f32") return tensor::DType::f32;
+  return tensor::native_bf16() ? tensor::DType::bf16 : tensor::DType::f32;
+}
+
+OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable) {
+  OpenedModel opened;
+  opened.folder = models::resolve_model_folder(path);
+  opened.loaded = models::load_model(opened.folder, tensor::DType::f32, trainable);
+  opened.activation_type = activation_type_of(precision);
+  return opened;
+}
+
+nn::Tokenizer open_tokenizer(OpenedModel& opened) {
+  nn::Tokenizer tokenizer = nn::Tokenizer::load(opened.folder);
+  if (tokenizer.vocabulary_size() > opened.model().vocabulary_size()) {
+    throw base::Error("{}: the tokenizer has {} tokens and the model {}", opened.folder.string(),
+                      tokenizer.vocabulary_size(), opened.model().vocabulary_size());
+  }
+  return tokenizer;
+}
+
+int32_t end_token_of(OpenedModel& opened, const nn::Tokenizer& tokenizer) {
+  if (const auto end = tokenizer.end_token()) return *end;
+  const base::Json config = opened.model().generation_config();
+  return base::json_get<int32_t>(config, "eos_token_id", -1, opened.folder.string());
+}
+
+}  // namespace fledge::cli

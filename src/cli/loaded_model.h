@@ -1,0 +1,33 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "models/model_io.h"
+#include "nn/text/tokenizer.h"
+
+namespace fledge::cli {
+
+/// A model folder as the verbs use it.
+struct OpenedModel {
+  std::filesystem::path folder;
+  models::LoadedModel loaded;
+  tensor::DType activation_type = tensor::DType::f32;
+
+  models::LanguageModel& model() { return *loaded.model; }
+  nn::Memory& memory() { return *loaded.memory; }
+};
+
+/// "bf16", "f32", or "auto": bf16 where the machine multiplies it faster than f32.
+tensor::DType activation_type_of(const std::string& precision);
+
+/// Opens a model, or the newest checkpoint of a run.
+OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable);
+
+/// The tokenizer in a model's folder; throws Error where there is none, or where it has more tokens than the model.
+nn::Tokenizer open_tokenizer(OpenedModel& opened);
+
+/// The token that ends a text, for generation: eos of the tokenizer, or of generation_config.json; -1 where none.
+int32_t end_token_of(OpenedModel& opened, const nn::Tokenizer& tokenizer);
+
+}  // namespace fledge::cli

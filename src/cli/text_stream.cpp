@@ -1,0 +1,46 @@
+#include "cli/text_stream.h"
+
+#include <random>
+
+#include "base/signals.h"
+#include "infer/stop.h"
+
+namespace fledge::cli {
+
+infer::GenerationOptions generation_options(const SamplingOptions& flags, int32_t end_token) {
+  infer::GenerationOptions options;
+  options.max_tokens = flags.max_tokens;
+  options.sampling.temperature = flags.temperature;
+  options.sampling.top_k = flags.top_k;
+  options.sampling.top_p = flags.top_p;
+  options.sampling.min_p = flags.min_p;
+  options.sampling.seed = flags.seed ? *flags.seed : std::random_device{}();
+  if (end_token >= 0) options.end_tokens = {end_token};
+  return options;
+}
+
+Continuation continue_text(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt,
+                           const SamplingOptions& flags, const std::function<void(std::string_view)>& show) {
+  const int32_t end_token = end_token_of(opened, tokenizer);
+  std::vector<int32_t> ids = tokenizer.encode(prompt, {.add_special = true});
+  if (ids.empty() && end_token >= 0) ids.push_back(end_token);
+
+  Continuation result;
+  infer::StopFilter filter(flags.stop);
+  const auto emit = [&](const std::string& text) {
+    result.text += text;
+    if (!text.empty()) show(text);
+  };
+  infer::Generator generator(opened.model(), opened.memory(), opened.activation_type);
+  const infer::FinishReason reason =
+      generator.generate(ids, generation_options(flags, end_token), [&](const infer::SampledToken& token) {
+        result.tokens.push_back(token);
+        emit(filter.push(tokenizer.decode(std::span(&token.token, 1), true)));
+        return !filter.found() && !base::interrupted();
+      });
+  emit(filter.finish());
+  result.finish_reason = filter.found() ? "stop" : std::string(infer::name_of(reason));
+  return result;
+}
+
+}  // namespace fledge::cli

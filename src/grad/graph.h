@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/random.h"
+#include "grad/parameter.h"
+#include "grad/variable.h"
+#include "tensor/arena.h"
+#include "tensor/matmul.h"
+
+namespace fledge::grad {
+
+/// Where the random numbers of a forward pass come from: a function of the run's seed, the step and the number of the
+/// first sample within the step, so that recomputation, resume and another number of processes draw the same.
+struct RandomState {
+  uint64_t seed = 0;
+  uint64_t step = 0;
+  uint64_t first_sample = 0;
+};
+
+/// One forward pass and, while recording, the tape for its backward pass: plain records, run in reverse.
+///
+/// The activation type decides the arithmetic: bf16 (products of bf16 with f32 sums, f32 residual stream), f32, or f64
+/// (plain reference kernels, for finite differences). A graph is made per micro-batch and is used by one thread.
+class Graph {
+ public:
+  /// `activations` gives the memory of values and gradients, `encodings` that of packed weights.
+  Graph(tensor::Arena& activations, tensor::Arena& encodings, tensor::DType activation_type, bool recording);
+
+  bool recording() const { return recording_; }
+  tensor::DType activation_type() const { return activation_type_; }
+  /// Type of parameters, of the residual stream and of statistics.
+  tensor::DType parameter_type() const {
+    return activation_type_ == tensor::DType::f64 ? tensor::DType::f64 : tensor::DType::f32;
+  }
+  tensor::Precision precision() const {
+    return activation_type_ == tensor::DType::bf16 ? tensor::Precision::bf16 : tensor::Precision::f32;
+  }
+  tensor::Arena& arena() { return activations_; }
+  tensor::Tensor empty(const tensor::Shape& shape, tensor::DType dtype) {
+    return tensor::Tensor::empty(shape, dtype, activations_);
+  }
+  tensor::Tensor empty_activation(const tensor::Shape& shape) { return empty(shape, activation_type_); }
+
+  /// The kernels' operand of y = x W.
+  const tensor::PackedMatrix& packed(Parameter& weight, WeightLayout layout) {
+    return weight.packed(layout, precision(), encodings_);
+  }
+
+  void set_random_state(const RandomState& state) { random_state_ = state; }
+  const RandomState& random_state() const { return random_state_; }
+  /// A generator for one operation's random numbers in this step; every call names the next operation.
+  base::Random next_random();
+
+  /// Records how to go backward over an operation. `parameters` are those whose gradient the closure adds to.
+  void record(std::string_view name, std::vector<Parameter*> parameters, std::function<void()> backward);
+
+  /// Called during backward() as soon as a parameter's gradient is complete for this graph.
+  void on_parameter_ready(std::function<void(Parameter&)> callback) { parameter_ready_ = std::move(callback); }
+
+  /// Runs the tape from `loss`, whose gradient is 1. Each record, and what only it keeps alive, is freed as
+  /// soon as it has run. May be called once.
+  void backward(const Variable& loss);
+  /// The same from any variable, whose gradient is `seed`.
+  void backward(const Variable& from, tensor::Tensor seed);
+
+ private:
+  struct Record {
+    std::string_view name;
+    std::vector<Parameter*> parameters;
+    std::function<void()> backward;
+  };
+  tensor::Arena& activations_;
+  tensor::Arena& encodings_;
+  tensor::DType activation_type_;
+  bool recording_;
+  RandomState random_state_;
+  uint64_t random_operations_ = 0;
+  std::vector<Record> tape_;
+  std::unordered_map<Parameter*, size_t> first_use_;
+  std::function<void(Parameter&)> parameter_ready_;
+};
+
+}  // namespace fledge::grad

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "grad/graph.h"
+
+namespace fledge::grad {
+
+/// Sum of the cross-entropies of a linear head, without ever holding the whole logits matrix.
+struct HeadLoss {
+  Variable loss;                ///< scale * sum of the token losses, one element of the parameter type
+  tensor::Tensor token_losses;  ///< [R], parameter type; 0 where the target is ignored
+};
+
+/// Loss of logits = x W against targets i32 [R] (negative: ignored), x [..., C] of the
+/// activation type, R rows in all.
+///
+/// Rows go through the head in groups; while recording, the gradients of x and W are computed in the same sweep, so the
+/// logits of a group live only as long as it takes. Rows whose target is ignored cost nothing: they are left out.
+/// `scale` (usually one over the number of target tokens of the whole batch) must be known here; the gradient that
+/// arrives in the backward pass must then be 1 (a weighted objective puts its weight into `scale`).
+HeadLoss linear_cross_entropy(Graph& graph, const Variable& x, Parameter& weight, WeightLayout layout,
+                              const tensor::Tensor& targets, double scale);
+
+}  // namespace fledge::grad

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "tensor/matmul.h"
+#include "tensor/tensor.h"
+
+namespace fledge::grad {
+
+/// How a linear layer's weight stands in memory and in files.
+enum class WeightLayout : uint8_t {
+  input_output,  ///< [in, out]: GPT-2's Conv1D
+  output_input   ///< [out, in]: torch.nn.Linear
+};
+
+/// A named tensor that training may change: the master values (f32; f64 for finite differences), the place where its
+/// gradient is summed, and encodings for the kernels, remade when the values change.
+/// Values and gradient are slices of the flat buffers of a ParameterSet. Not thread-safe.
+class Parameter {
+ public:
+  Parameter(std::string name, tensor::Shape shape) : name_(std::move(name)), shape_(std::move(shape)) {}
+  Parameter(const Parameter&) = delete;
+  Parameter& operator=(const Parameter&) = delete;
+
+  const std::string& name() const { return name_; }
+  const tensor::Shape& shape() const { return shape_; }
+  const tensor::Tensor& value() const { return value_; }
+  tensor::Tensor& value() { return value_; }
+
+  /// Whether gradients are computed for it.
+  bool trainable() const { return static_cast<bool>(gradient_); }
+
+  /// The gradient buffer, whose content counts only where has_gradient().
+  tensor::Tensor& gradient() { return gradient_; }
+  bool has_gradient() const { return has_gradient_; }
+  void forget_gradient() { has_gradient_ = false; }
+  /// Says that the caller is about to write the gradient; returns whether it must add to what is there (true) or
+  /// overwrite it (false).
+  bool begin_gradient() { return std::exchange(has_gradient_, true); }
+  /// The gradient buffer for kernels that can only add: cleared first where nothing has been summed yet.
+  tensor::Tensor& gradient_to_add_to();
+
+  /// To be called after every change of value(): the encodings are then remade at their next use.
+  void value_changed() { ++version_; }
+
+  /// The operand [in, out] of y = x W for the kernels, kept until the value changes.
+  const tensor::PackedMatrix& packed(WeightLayout layout, tensor::Precision precision, tensor::Arena& arena);
+
+  /// Gives the parameter its memory; an undefined gradient makes it frozen.
+  void bind(tensor::Tensor value, tensor::Tensor gradient);
+
+ private:
+  std::string name_;
+  tensor::Shape shape_;
+  tensor::Tensor value_, gradient_;
+  bool has_gradient_ = false;
+  uint64_t version_ = 1, packed_version_ = 0;
+  WeightLayout packed_layout_ = WeightLayout::input_output;
+  tensor::PackedMatrix packed_;
+};
+
+/// The weight as a view [in, out], whatever its layout.
+tensor::Tensor as_input_output(const tensor::Tensor& weight, WeightLayout layout);
+
+}  // namespace fledge::grad

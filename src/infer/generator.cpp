@@ -1,0 +1,70 @@
+#include "infer/generator.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "grad/graph.h"
+
+namespace fledge::infer {
+namespace {
+
+// A long prompt is read in parts, so that its activations stay small; results do not depend on the cut.
+constexpr size_t kPromptPart = 512;
+
+std::vector<float> to_floats(const tensor::Tensor& logits) {
+  if (logits.dtype() == tensor::DType::f32) return logits.to_vector<float>();
+  const std::vector<double> wide = logits.to_vector<double>();
+  return {wide.begin(), wide.end()};
+}
+
+}  // namespace
+
+std::string_view name_of(FinishReason reason) {
+  constexpr std::string_view kNames[] = {"end_token", "length", "context", "cancelled"};
+  return kNames[static_cast<size_t>(reason)];
+}
+
+Generator::Generator(models::LanguageModel& model, nn::Memory& memory, tensor::DType activation_type)
+    : model_(model), memory_(memory), activation_type_(activation_type) {}
+
+std::vector<float> Generator::advance(std::span<const int32_t> tokens, nn::SequenceState& state) {
+  while (true) {
+    const size_t count = std::min(tokens.size(), kPromptPart);
+    grad::Graph graph(memory_.activations, memory_.encodings, activation_type_, false);
+    const std::vector<int32_t> part(tokens.begin(), tokens.begin() + static_cast<int64_t>(count));
+    models::ForwardInput input;
+    input.ids = tensor::Tensor::from(part, {1, static_cast<int64_t>(count)}, memory_.activations);
+    input.state = &state;
+    const grad::Variable hidden = model_.forward(graph, input).hidden;
+    tokens = tokens.subspan(count);
+    if (!tokens.empty()) continue;
+    const tensor::Tensor last = hidden.value().slice(1, static_cast<int64_t>(count) - 1, 1);
+    return to_floats(models::logits(graph, model_, grad::Variable(last)).value());
+  }
+}
+
+FinishReason Generator::generate(std::span<const int32_t> prompt, const GenerationOptions& options,
+                                 const std::function<bool(const SampledToken&)>& on_token) {
+  const auto length = static_cast<int64_t>(prompt.size());
+  const int64_t context = model_.context_length();
+  if (prompt.empty()) throw base::Error("a prompt needs at least one token");
+  if (length >= context) {
+    throw base::Error("the prompt has {} tokens and the model's context is {}: no room is left for an answer", length,
+                      context);
+  }
+  const int64_t room = std::min(options.max_tokens, context - length);
+  nn::SequenceState state = model_.make_state(1, length + room, activation_type_, memory_.activations);
+  Sampler sampler(options.sampling);
+  std::vector<int32_t> history(prompt.begin(), prompt.end());
+  std::vector<float> logits = advance(prompt, state);
+  for (int64_t made = 0; made < room; ++made) {
+    const SampledToken token = sampler.next(logits, static_cast<uint64_t>(made), history);
+    if (std::ranges::find(options.end_tokens, token.token) != options.end_tokens.end()) return FinishReason::end_token;
+    history.push_back(token.token);
+    if (!on_token(token)) return FinishReason::cancelled;
+    if (made + 1 < room) logits = advance(std::span(&token.token, 1), state);
+  }
+  return room < options.max_tokens ? FinishReason::context : FinishReason::length;
+}
+
+}  // namespace fledge::infer

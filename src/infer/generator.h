@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "infer/sampler.h"
+#include "models/language_model.h"
+
+namespace fledge::infer {
+
+struct GenerationOptions {
+  SamplingOptions sampling;
+  int64_t max_tokens = 256;
+  std::vector<int32_t> end_tokens;  ///< any of them ends the text and is not part of it
+};
+
+/// Why a generation ended.
+enum class FinishReason : uint8_t {
+  end_token,
+  length,     ///< max_tokens were made
+  context,    ///< the model's context is full
+  cancelled,  ///< the caller wanted no more
+};
+std::string_view name_of(FinishReason reason);
+
+/// Continues sequences with a model, token by token, with the keys and values of earlier tokens kept. The model's
+/// parameters may be those that are being trained. Not thread-safe.
+class Generator {
+ public:
+  /// `activation_type` is that of the arithmetic: bf16 or f32 (f64 for reference models).
+  Generator(models::LanguageModel& model, nn::Memory& memory, tensor::DType activation_type);
+
+  /// Reads the prompt and calls `on_token` for every token made, until it returns false or the text ends. A prompt must
+  /// have at least one token. Throws Error, with the numbers, where it leaves no room in the context.
+  FinishReason generate(std::span<const int32_t> prompt, const GenerationOptions& options,
+                        const std::function<bool(const SampledToken&)>& on_token);
+
+ private:
+  /// Runs tokens through the model and returns the logits [V] after the last one.
+  std::vector<float> advance(std::span<const int32_t> tokens, nn::SequenceState& state);
+
+  models::LanguageModel& model_;
+  nn::Memory& memory_;
+  tensor::DType activation_type_;
+};
+
+}  // namespace fledge::infer

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "grad/graph.h"
+#include "models/formats/model_folder.h"
+#include "nn/parameter_set.h"
+#include "nn/sequence_state.h"
+
+namespace fledge::models {
+
+/// Called at every named point of a model ("blocks.3.resid_post", ...) with the value there; what it returns goes on in
+/// the value's place (the value itself, to only look).
+using Tap = std::function<grad::Variable(const std::string& name, const grad::Variable& value)>;
+
+/// What a model reads. Undefined parts have their usual meaning.
+struct ForwardInput {
+  tensor::Tensor ids;                  ///< i32 [B, T]
+  grad::Variable embeddings;           ///< [B, T, C], parameter type: instead of ids
+  tensor::Tensor positions;            ///< i32 [B, T]; undefined: state length + 0, 1, 2, ...
+  tensor::Tensor document_starts;      ///< i32 [B, T]: first position that a token sees; undefined: the whole row
+  nn::SequenceState* state = nullptr;  ///< read and extended where given
+  Tap tap;
+};
+
+/// What a model returns: its last hidden states [B, T, C] in the activation type, ready for the head, and anything else
+/// by name.
+struct ForwardOutput {
+  grad::Variable hidden;
+  std::map<std::string, grad::Variable> named;
+};
+
+/// The linear map from hidden states to logits.
+struct Head {
+  grad::Parameter* weight;
+  grad::WeightLayout layout;
+};
+
+/// A model that predicts tokens. It owns its parameters' objects; their memory comes from ParameterSet::allocate.
+class LanguageModel {
+ public:
+  virtual ~LanguageModel() = default;
+
+  /// Hugging Face's config.json.
+  virtual base::Json config() const = 0;
+  /// Hugging Face's generation_config.json.
+  virtual base::Json generation_config() const { return base::Json::object(); }
+  /// How the names in files relate to the parameters' names.
+  virtual WeightNames weight_names() const { return {}; }
+  virtual ForwardOutput forward(grad::Graph& graph, const ForwardInput& input) = 0;
+  virtual Head head() = 0;
+  virtual nn::SequenceState make_state(int64_t batch, int64_t capacity, tensor::DType type, tensor::Arena& arena) = 0;
+
+  virtual int64_t vocabulary_size() const = 0;
+  /// Longest sequence.
+  virtual int64_t context_length() const = 0;
+  /// Arithmetic of one token's forward and backward pass in a sequence of length T: 6 per weight of a matrix product
+  /// and 12 T C per layer of attention (Chowdhery et al., "PaLM", 2022, appendix B).
+  virtual double training_flops_per_token(int64_t sequence_length) const = 0;
+
+  nn::ParameterSet& parameters() { return parameters_; }
+  const nn::ParameterSet& parameters() const { return parameters_; }
+
+ protected:
+  nn::ParameterSet parameters_;
+};
+
+/// Logits [B, T, V] of the parameter type.
+grad::Variable logits(grad::Graph& graph, LanguageModel& model, const grad::Variable& hidden);
+
+/// Throws Error, with the numbers, where ids do not fit the model: outside the vocabulary, or longer than the context
+/// together with `seen` earlier tokens.
+void check_input(const LanguageModel& model, const tensor::Tensor& ids, int64_t seen);
+
+/// A model without memory or values, from the content of config.json, whose "model_type" names the family. `origin`
+/// names it in errors. Throws Error where the family is unknown or a value is not supported.
+std::unique_ptr<LanguageModel> make_model(const base::Json& config, const std::string& origin);
+
+}  // namespace fledge::models

@@ -1,0 +1,90 @@
+#include "models/model_io.h"
+
+#include <charconv>
+
+#include "base/error.h"
+#include "models/formats/model_folder.h"
+
+namespace fledge::models {
+namespace {
+
+/// The name that match_names() looks for: files may have the family's prefix or not.
+std::string without_prefix(const std::string& name, const WeightNames& names) {
+  for (const std::string& prefix : names.prefixes) {
+    if (name.starts_with(prefix)) return name.substr(prefix.size());
+  }
+  return name;
+}
+
+/// The step of "step-000500", or -1.
+int64_t checkpoint_step(const std::filesystem::path& folder) {
+  const std::string name = folder.filename().string();
+  constexpr std::string_view kStart = "step-";
+  if (!name.starts_with(kStart)) return -1;
+  int64_t step = -1;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + kStart.size(), end, step);
+  return error == std::errc() && stop == end ? step : -1;
+}
+
+}  // namespace
+
+void load_weights(LanguageModel& model, const SafetensorsReader& weights) {
+  const WeightNames names = model.weight_names();
+  std::vector<NamedTensor> targets;
+  for (const auto& entry : model.parameters().entries()) {
+    targets.push_back({without_prefix(entry.parameter->name(), names), entry.parameter->value()});
+  }
+  read_weights(weights, targets, names);
+  model.parameters().values_changed();
+}
+
+LoadedModel load_model(const std::filesystem::path& folder, tensor::DType type, bool trainable) {
+  LoadedModel loaded;
+  const ModelFolder files = ModelFolder::open(folder);
+  loaded.model = make_model(files.config(), files.config_origin());
+  loaded.memory = std::make_unique<nn::Memory>();
+  const SafetensorsReader weights = files.weights();
+  loaded.model->parameters().allocate(*loaded.memory, type, trainable);
+  load_weights(*loaded.model, weights);
+  return loaded;
+}
+
+void save_model(const LanguageModel& model, const std::filesystem::path& folder) {
+  write_pretty_json(folder / kConfigFile, model.config());
+  write_pretty_json(folder / kGenerationConfigFile, model.generation_config());
+  std::vector<NamedTensor> tensors;
+  for (const auto& entry : model.parameters().entries()) {
+    tensors.push_back({entry.parameter->name(), entry.parameter->value()});
+  }
+  SafetensorsOptions options;
+  options.metadata = {{"format", "pt"}};  // transformers refuses a file without it
+  options.sort = true;
+  write_safetensors(folder / kWeightsFile, tensors, options);
+}
+
+std::filesystem::path newest_checkpoint(const std::filesystem::path& run) {
+  std::filesystem::path newest;
+  int64_t newest_step = -1;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run / "checkpoints", error)) {
+    const int64_t step = checkpoint_step(entry.path());
+    if (step > newest_step && std::filesystem::exists(entry.path() / kConfigFile)) {
+      newest_step = step;
+      newest = entry.path();
+    }
+  }
+  return newest;
+}
+
+std::filesystem::path resolve_model_folder(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path / kConfigFile)) return path;
+  if (!std::filesystem::exists(path)) throw base::Error("{}: there is no such folder", path.string());
+  const std::filesystem::path checkpoint = newest_checkpoint(path);
+  if (checkpoint.empty()) {
+    throw base::Error("{}: is neither a model (no config.json) nor a run with a checkpoint", path.string());
+  }
+  return checkpoint;
+}
+
+}  // namespace fledge::models

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace fledge::tensor {
+
+/// Sum of the elements of a contiguous f64, f32 or bf16 tensor, one after the other in f64: for losses and other small
+/// results. 0 on the meta device.
+double sum(const Tensor& t);
+
+}  // namespace fledge::tensor

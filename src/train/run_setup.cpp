@@ -1,0 +1,78 @@
+#include "train/run_setup.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "models/model_io.h"
+#include "train/tokenizer_source.h"
+
+namespace fledge::train {
+namespace {
+
+constexpr const char* kSourceFile = "source.txt";
+
+/// Names, sizes and dates of the text files and everything else that decides what preparing them gives.
+std::string describe_source(const Recipe& recipe) {
+  std::string text = fmt::format("tokenizer {}\nval_fraction {}\n", recipe.data.tokenizer, recipe.data.val_fraction);
+  for (const std::string& name : recipe.data.text) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(name, error);
+    if (error) throw base::Error("{}: cannot be read ({})", name, error.message());
+    const auto date = std::filesystem::last_write_time(name, error).time_since_epoch().count();
+    text += fmt::format("{} {} {}\n", name, size, date);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::vector<int64_t> all_shard_bounds(int64_t flat_size, int processes) {
+  // Shards begin where parameters may begin, at multiples of 16 elements.
+  constexpr int64_t kUnit = 16;
+  std::vector<int64_t> bounds;
+  for (int rank = 0; rank <= processes; ++rank) bounds.push_back(flat_size / kUnit * rank / processes * kUnit);
+  return bounds;
+}
+
+std::pair<int64_t, int64_t> shard_bounds(int64_t flat_size, const tensor::ProcessGroup& processes) {
+  const std::vector<int64_t> bounds = all_shard_bounds(flat_size, processes.size());
+  const auto rank = static_cast<size_t>(processes.rank());
+  return {bounds[rank], bounds[rank + 1]};
+}
+
+void initialize_values(const Recipe& recipe, models::LanguageModel& model) {
+  if (recipe.model.path.empty()) {
+    model.parameters().initialize(static_cast<uint64_t>(recipe.run.seed));
+  } else {
+    models::load_weights(model, models::SafetensorsReader::open_model(recipe.model.path));
+  }
+}
+
+std::string recipe_identity(const Recipe& recipe, const TokenData& data) {
+  Recipe deciding = recipe;
+  const Recipe fresh;
+  deciding.run = fresh.run;
+  deciding.run.seed = recipe.run.seed;
+  deciding.evaluation = fresh.evaluation;
+  deciding.samples = fresh.samples;
+  deciding.checkpoints = fresh.checkpoints;
+  deciding.max_minutes = 0.0;
+  deciding.data.path.clear();
+  deciding.data.text.clear();
+  deciding.data.tokenizer.clear();
+  return fmt::format("{:016x}", base::stable_hash(data.index().text(), base::stable_hash(to_toml(deciding))));
+}
+
+void prepare_recipe_data(const Recipe& recipe, const std::filesystem::path& folder) {
+  const std::string source = describe_source(recipe);
+  std::error_code error;
+  if (std::filesystem::exists(folder / kSourceFile, error) && base::read_file(folder / kSourceFile) == source) return;
+  PrepareOptions options;
+  options.inputs.assign(recipe.data.text.begin(), recipe.data.text.end());
+  options.out = folder;
+  options.validation_fraction = recipe.data.val_fraction;
+  prepare_with_tokenizer(options, recipe.data.tokenizer);
+  base::write_file(folder / kSourceFile, source);
+}
+
+}  // namespace fledge::train

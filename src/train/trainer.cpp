@@ -1,0 +1,356 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/signals.h"
+#include "infer/generator.h"
+#include "models/model_io.h"
+#include "tensor/cpu_features.h"
+#include "tensor/elementwise.h"
+#include "train/evaluation.h"
+#include "train/plot.h"
+#include "train/run_setup.h"
+#include "train/tokenizer_source.h"
+
+namespace fledge::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Steps that are timed to decide how many fit into recipe.minutes; the first ones also meet cold caches and page
+// faults.
+constexpr int64_t kWarmUpSteps = 2;
+constexpr int64_t kTimedSteps = 4;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+tensor::DType activation_type_of(const std::string& precision) {
+  if (precision == "bf16") return tensor::DType::bf16;
+  if (precision == "f32") return tensor::DType::f32;
+  return tensor::native_bf16() ? tensor::DType::bf16 : tensor::DType::f32;
+}
+
+OptimizerOptions optimizer_options(const Recipe& recipe) {
+  return {recipe.optimizer.beta1, recipe.optimizer.beta2, recipe.optimizer.epsilon, recipe.optimizer.weight_decay};
+}
+
+/// A batch with shapes and no content, for the shape-only device.
+Batch shape_batch(int64_t rows, int64_t tokens, bool documents, tensor::Arena& arena) {
+  Batch batch;
+  const tensor::Shape shape{rows, tokens};
+  for (const char* name : {"ids", "targets", "positions"}) batch.prepare(name, shape, tensor::DType::i32, arena);
+  if (documents) batch.prepare("document_starts", shape, tensor::DType::i32, arena);
+  batch.target_tokens = rows * tokens;
+  return batch;
+}
+
+}  // namespace
+
+/// What lives while a run goes.
+struct Trainer::Session {
+  nn::Memory memory;
+  tensor::Arena batches_arena{"batches"};
+  std::unique_ptr<models::LanguageModel> model;
+  std::unique_ptr<Objective> objective;
+  std::unique_ptr<AdamW> optimizer;
+  std::unique_ptr<TrainingStep> training_step;
+  std::unique_ptr<TrainingLoader> loader;
+  std::unique_ptr<EvaluationLoader> validation;
+  std::vector<Batch> batches;
+  std::vector<int64_t> first_samples;
+  TrainingState state;
+  std::unique_ptr<MetricsWriter> metrics;
+  double training_loss = 0.0, validation_loss = 0.0;
+  int64_t evaluated_step = -1, saved_step = -1;
+};
+
+Trainer::Trainer(Recipe recipe, tensor::ProcessGroup& processes, TrainingObserver& observer)
+    : recipe_(std::move(recipe)),
+      processes_(processes),
+      observer_(observer),
+      activation_type_(activation_type_of(recipe_.precision)) {
+  run_folder_ = recipe_.run.out;
+  if (run_folder_.empty()) run_folder_ = std::filesystem::path("runs") / recipe_.run.name;
+  std::filesystem::path data_folder = recipe_.data.path;
+  if (!recipe_.data.text.empty()) {
+    data_folder = run_folder_ / "data";
+    if (processes_.rank() == 0) prepare_recipe_data(recipe_, data_folder);
+    processes_.barrier();
+  }
+  data_ = std::make_shared<const TokenData>(TokenData::open(data_folder));
+  tokenizer_folder_ = recipe_.data.tokenizer.empty() ? data_folder : std::filesystem::path(recipe_.data.tokenizer);
+  tokenizer_ = std::make_unique<nn::Tokenizer>(nn::Tokenizer::load(tokenizer_folder_));
+  require_same_tokenizer(*tokenizer_, data_->tokenizer(), tokenizer_folder_, data_folder);
+  batch_plan().check();
+}
+
+Trainer::~Trainer() = default;
+
+BatchPlan Trainer::batch_plan() const {
+  BatchPlan plan;
+  plan.global_rows = recipe_.batch.sequences;
+  plan.processes = processes_.size();
+  plan.rank = processes_.rank();
+  plan.rows = recipe_.batch.micro_sequences > 0 ? recipe_.batch.micro_sequences
+                                                : std::max<int64_t>(1, recipe_.batch.sequences / processes_.size());
+  return plan;
+}
+
+std::unique_ptr<models::LanguageModel> Trainer::make_configured_model() const {
+  if (!recipe_.model.path.empty()) {
+    const std::filesystem::path config = std::filesystem::path(recipe_.model.path) / "config.json";
+    return models::make_model(base::read_json(config), config.string());
+  }
+  const auto& source = recipe_.model;
+  const int64_t end_of_text = data_->tokenizer().end_of_text_id;
+  const int64_t tokens = data_->tokenizer().vocabulary_size;
+  if (source.vocab_size != 0 && source.vocab_size < tokens) {
+    throw base::UsageError("model.vocab_size is {}, but the tokenizer has {} tokens", source.vocab_size, tokens);
+  }
+  return models::make_model({{"model_type", source.family},
+                             {"n_layer", source.n_layer},
+                             {"n_head", source.n_head},
+                             {"n_embd", source.n_embd},
+                             {"n_positions", source.n_positions},
+                             {"vocab_size", source.vocab_size != 0 ? source.vocab_size : tokens},
+                             {"embd_pdrop", source.embd_pdrop},
+                             {"attn_pdrop", source.attn_pdrop},
+                             {"resid_pdrop", source.resid_pdrop},
+                             {"layer_norm_epsilon", source.layer_norm_epsilon},
+                             {"activation_function", source.activation},
+                             {"initializer_range", source.initializer_range},
+                             {"bos_token_id", end_of_text},
+                             {"eos_token_id", end_of_text}},
+                            "the recipe");
+}
+
+RunPlan Trainer::plan() const {
+  nn::Memory memory(tensor::Device::meta);
+  const auto model = make_configured_model();
+  model->parameters().allocate(memory, tensor::DType::f32, true);
+  const auto objective = make_objective(recipe_.objective.kind);
+  const auto [begin, end] = shard_bounds(model->parameters().flat_size(), processes_);
+  AdamW optimizer(model->parameters(), memory, optimizer_options(recipe_), begin, end);
+  const auto alone = tensor::make_single_process();
+  TrainingStep step(*model, memory, *objective, optimizer, *alone, {.activation_type = activation_type_});
+  const Batch batch = shape_batch(batch_plan().rows, recipe_.batch.sequence_length, recipe_.data.separate_documents,
+                                  memory.activations);
+  const int64_t first_sample = 0;
+  step.run(0, std::span(&batch, 1), std::span(&first_sample, 1), 0.0);
+
+  RunPlan plan;
+  plan.parameters = model->parameters().element_count();
+  plan.steps = recipe_.steps;
+  plan.tokens_per_step = recipe_.tokens_per_step();
+  plan.training_tokens = data_->split(kTrainSplit).tokens();
+  plan.flops_per_step =
+      model->training_flops_per_token(recipe_.batch.sequence_length) * static_cast<double>(plan.tokens_per_step);
+  plan.parameter_bytes = memory.parameters.peak_bytes();
+  plan.gradient_bytes = memory.gradients.peak_bytes();
+  plan.optimizer_bytes = memory.optimizer.peak_bytes();
+  plan.encoding_bytes = memory.encodings.peak_bytes();
+  plan.activation_bytes = memory.activations.peak_bytes();
+  plan.activation_type = activation_type_;
+  return plan;
+}
+
+void Trainer::open_run_folder(bool resume) {
+  const bool holds_run = !models::newest_checkpoint(run_folder_).empty();
+  if (holds_run && !resume) {
+    throw base::UsageError(
+        "{} already holds a run: go on with --resume, or choose another folder with "
+        "--set run.out=FOLDER",
+        run_folder_.string());
+  }
+  base::create_folder(run_folder_ / "checkpoints");
+}
+
+void Trainer::start(Session& session, bool resume) {
+  session.model = make_configured_model();
+  session.model->parameters().allocate(session.memory, tensor::DType::f32, true);
+  session.objective = make_objective(recipe_.objective.kind);
+  const auto [begin, end] = shard_bounds(session.model->parameters().flat_size(), processes_);
+  session.optimizer =
+      std::make_unique<AdamW>(session.model->parameters(), session.memory, optimizer_options(recipe_), begin, end);
+  session.training_step = std::make_unique<TrainingStep>(
+      *session.model, session.memory, *session.objective, *session.optimizer, processes_,
+      StepOptions{activation_type_, recipe_.optimizer.clip_norm, static_cast<uint64_t>(recipe_.run.seed)});
+  const LoaderOptions loading{recipe_.batch.sequence_length, static_cast<uint64_t>(recipe_.run.seed),
+                              recipe_.data.separate_documents};
+  session.loader = std::make_unique<TrainingLoader>(data_, kTrainSplit, loading);
+  if (recipe_.evaluation.every > 0 && data_->has_split(kValidationSplit)) {
+    session.validation = std::make_unique<EvaluationLoader>(data_, kValidationSplit, loading, batch_plan().rows);
+  }
+  session.batches.resize(static_cast<size_t>(batch_plan().micro_batches()));
+  session.first_samples.resize(session.batches.size());
+
+  const std::filesystem::path checkpoint = resume ? models::newest_checkpoint(run_folder_) : std::filesystem::path();
+  if (checkpoint.empty()) {
+    decide_steps(session);
+    initialize_values(recipe_, *session.model);
+  } else {
+    session.state = load_checkpoint(checkpoint, *session.model, *session.optimizer, session.memory);
+    session.saved_step = session.state.step;
+  }
+  const std::string identity = recipe_identity(recipe_, *data_);
+  if (!checkpoint.empty() && session.state.recipe_identity != identity) {
+    throw base::UsageError("{} was trained with another recipe or other data; to go on, use RUN/recipe.toml as it is",
+                           checkpoint.string());
+  }
+  session.state.recipe_identity = identity;
+}
+
+/// The number of steps from epochs or, by measuring, from minutes.
+void Trainer::decide_steps(Session& session) {
+  if (recipe_.steps > 0) return;
+  int64_t steps = 0;
+  if (recipe_.epochs > 0.0) {
+    const double windows = recipe_.epochs * static_cast<double>(session.loader->windows_per_epoch());
+    steps = static_cast<int64_t>(std::ceil(windows / static_cast<double>(recipe_.batch.sequences)));
+  } else {
+    initialize_values(recipe_, *session.model);
+    for (int64_t step = 0; step < kWarmUpSteps; ++step) train_step(session, step, 0.0);
+    const auto start = Clock::now();
+    for (int64_t step = 0; step < kTimedSteps; ++step) train_step(session, step, 0.0);
+    double seconds = processes_.all_reduce_sum(seconds_since(start)) / processes_.size() / kTimedSteps;
+    steps = static_cast<int64_t>(recipe_.minutes * 60.0 / seconds);
+    tensor::fill(session.optimizer->first_moments(), 0.0);
+    tensor::fill(session.optimizer->second_moments(), 0.0);
+    session.optimizer->set_steps(0);
+  }
+  recipe_ = with_steps(recipe_, std::max<int64_t>(1, steps), "the recipe");
+}
+
+StepResult Trainer::train_step(Session& session, int64_t step, double learning_rate) {
+  const BatchPlan plan = batch_plan();
+  for (int64_t micro = 0; micro < plan.micro_batches(); ++micro) {
+    const auto index = static_cast<size_t>(micro);
+    session.first_samples[index] = plan.first_sample(step, micro);
+    session.loader->load(session.first_samples[index], plan.rows, session.batches_arena, session.batches[index]);
+  }
+  return session.training_step->run(step, session.batches, session.first_samples, learning_rate);
+}
+
+RunResult Trainer::run(bool resume) {
+  const bool leads = processes_.rank() == 0;
+  if (leads) open_run_folder(resume);
+  processes_.barrier();
+  Session session;
+  start(session, resume);
+  if (leads) {
+    base::write_file(run_folder_ / "recipe.toml", to_toml(recipe_));
+    const auto log = run_folder_ / "metrics.jsonl";
+    session.metrics = std::make_unique<MetricsWriter>(
+        session.state.step > 0 ? MetricsWriter::resume(log, session.state.step) : MetricsWriter::create(log));
+    observer_.on_start(plan(), session.state.step);
+  }
+
+  const Schedule schedule = Schedule::of(recipe_, recipe_.steps);
+  const double flops = session.model->training_flops_per_token(recipe_.batch.sequence_length) *
+                       static_cast<double>(recipe_.tokens_per_step());
+  const auto run_start = Clock::now();
+  bool stopping = false;
+  while (session.state.step < recipe_.steps && !stopping) {
+    const auto start_time = Clock::now();
+    const double learning_rate = recipe_.optimizer.learning_rate * schedule.multiplier(session.state.step);
+    StepReport report;
+    report.result = train_step(session, session.state.step, learning_rate);
+    session.state.step += 1;
+    session.state.target_tokens += report.result.target_tokens;
+    session.training_loss = report.result.loss;
+    report.step = session.state.step;
+    report.steps = recipe_.steps;
+    report.learning_rate = learning_rate;
+    report.seconds = seconds_since(start_time);
+    report.tokens_per_second = static_cast<double>(recipe_.tokens_per_step()) / report.seconds;
+    report.flops_per_second = flops / report.seconds;
+    if (leads) {
+      session.metrics->write(report.step, {{"loss", report.result.loss},
+                                           {"gradient_norm", report.result.gradient_norm},
+                                           {"learning_rate", learning_rate},
+                                           {"tokens", session.state.target_tokens},
+                                           {"tokens_per_second", report.tokens_per_second},
+                                           {"flops_per_second", report.flops_per_second}});
+      observer_.on_step(report);
+    }
+    const bool out_of_time = recipe_.max_minutes > 0.0 && seconds_since(run_start) > recipe_.max_minutes * 60.0;
+    // All processes must agree to stop at the same step.
+    stopping = processes_.all_reduce_sum(base::interrupted() || out_of_time ? 1.0 : 0.0) > 0.0;
+    after_step(session, stopping || session.state.step == recipe_.steps);
+  }
+  return {session.state.step, session.state.step == recipe_.steps, session.training_loss, session.validation_loss,
+          checkpoint_folder(run_folder_, session.state.step)};
+}
+
+void Trainer::after_step(Session& session, bool last) {
+  const int64_t step = session.state.step;
+  const auto due = [&](int64_t every) { return every > 0 && step % every == 0; };
+  const bool finished = step == recipe_.steps;
+  if (due(recipe_.evaluation.every) || (finished && recipe_.evaluation.every > 0)) evaluate_now(session);
+  if (due(recipe_.samples.every) && !last) sample_now(session);
+  if (last || due(recipe_.checkpoints.every)) save_now(session);
+}
+
+void Trainer::evaluate_now(Session& session) {
+  if (!session.validation || session.evaluated_step == session.state.step) return;
+  session.evaluated_step = session.state.step;
+  const EvaluationResult result = evaluate(*session.model, session.memory, *session.objective, *session.validation,
+                                           recipe_.evaluation.batches, activation_type_, processes_);
+  session.validation_loss = result.loss;
+  if (session.state.best_step < 0 || result.loss < session.state.best_validation_loss) {
+    session.state.best_validation_loss = result.loss;
+    session.state.best_step = session.state.step;
+  }
+  if (processes_.rank() != 0) return;
+  session.metrics->write(session.state.step,
+                         {{"validation_loss", result.loss}, {"validation_perplexity", std::exp(result.loss)}});
+  observer_.on_evaluation(session.state.step, result.loss, std::exp(result.loss));
+}
+
+void Trainer::sample_now(Session& session) {
+  if (processes_.rank() == 0) {
+    for (const std::string& prompt : recipe_.samples.prompts) {
+      std::vector<int32_t> ids = tokenizer_->encode(prompt);
+      if (ids.empty()) ids.push_back(data_->tokenizer().end_of_text_id);
+      infer::GenerationOptions options;
+      options.sampling.temperature = recipe_.samples.temperature;
+      options.sampling.seed = static_cast<uint64_t>(recipe_.run.seed);
+      options.max_tokens = recipe_.samples.max_tokens;
+      options.end_tokens = {data_->tokenizer().end_of_text_id};
+      std::vector<int32_t> made;
+      infer::Generator(*session.model, session.memory, activation_type_)
+          .generate(ids, options, [&](const infer::SampledToken& token) {
+            made.push_back(token.token);
+            return !base::interrupted();
+          });
+      const std::string text = tokenizer_->decode(made);
+      session.metrics->write(session.state.step, {{"prompt", prompt}, {"sample", text}});
+      observer_.on_sample(session.state.step, prompt, text);
+    }
+  }
+  processes_.barrier();
+}
+
+void Trainer::save_now(Session& session) {
+  if (session.saved_step == session.state.step) return;
+  const std::filesystem::path folder = checkpoint_folder(run_folder_, session.state.step);
+  if (processes_.rank() == 0) session.metrics->sync();
+  save_checkpoint(folder, *session.model, *session.optimizer, session.memory, session.state, tokenizer_folder_,
+                  processes_);
+  session.saved_step = session.state.step;
+  if (processes_.rank() == 0) {
+    remove_old_checkpoints(run_folder_, recipe_.checkpoints.keep_last, recipe_.checkpoints.keep_best,
+                           session.state.best_step);
+    write_plot(run_folder_ / "metrics.jsonl", run_folder_ / "curves.svg", recipe_.run.name);
+    observer_.on_checkpoint(session.state.step, folder);
+  }
+  processes_.barrier();
+}
+
+}  // namespace fledge::train
