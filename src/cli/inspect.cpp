@@ -12,10 +12,10 @@ namespace {
 void add_ids(CLI::App& verb, std::string& model, std::string& ids, std::string& out, const std::string& content) {
   verb.add_option("DIR", model, "Folder of the model, or of a run")->required();
   verb.add_option("--ids", ids, "Token ids; rows are separated by semicolons and have the same length")
-      ->type_name("1,2,3;4,5,6")
+      ->type_name("IDS")
       ->required()
       ->group("Input");
-  verb.add_option("--out", out, content)->type_name("FILE.safetensors")->required()->group("Output");
+  verb.add_option("--out", out, content)->type_name("FILE")->required()->group("Output");
 }
 
 }  // namespace
@@ -40,7 +40,7 @@ void add_grads_command(CLI::App& app, Context& context) {
   add_ids(*verb, options->model, options->ids, options->out,
           "Receives `loss` and each gradient under its parameter's name");
   verb->add_option("--targets", options->targets, "The token to predict at each place; -100 is left out of the loss")
-      ->type_name("2,3,4;5,6,7")
+      ->type_name("IDS")
       ->required()
       ->group("Input");
   add_precision_option(*verb, options->precision, "f32");

@@ -11,6 +11,7 @@
 #include "cli/common.h"
 #include "cli/train.h"
 #include "tensor/peak.h"
+#include "train/plot.h"
 #include "train/trainer.h"
 
 namespace fledge::cli {
@@ -76,10 +77,10 @@ class RunDisplay : public train::TrainingObserver {
     base::ProgressOptions options;
     options.quiet = common_.quiet;
     progress_ = std::make_unique<base::Progress>("train", options);
-    progress_->note(fmt::format("{:.1f} M parameters, {} steps of {} tokens, {}, {} of memory, {} threads",
-                                static_cast<double>(plan.parameters) / 1e6, plan.steps, plan.tokens_per_step,
-                                tensor::name_of(plan.activation_type), megabytes(plan.total_bytes()),
-                                base::thread_count()));
+    progress_->note(fmt::format("{} parameters, {} steps of {} tokens, {}, {} of memory, {} threads",
+                                train::short_number(static_cast<double>(plan.parameters)), plan.steps,
+                                plan.tokens_per_step, tensor::name_of(plan.activation_type),
+                                megabytes(plan.total_bytes()), base::thread_count()));
     if (first_step > 0) progress_->note(fmt::format("resumed after step {}", first_step));
   }
 

@@ -195,6 +195,10 @@ void Trainer::start(Session& session, bool resume) {
     decide_steps(session);
     initialize_values(recipe_, *session.model);
   } else {
+    // Steps that were measured or counted when the run began stand in its own recipe.
+    if (recipe_.steps == 0) {
+      recipe_ = with_steps(recipe_, read_recipe(run_folder_ / "recipe.toml").steps, "the recipe");
+    }
     session.state = load_checkpoint(checkpoint, *session.model, *session.optimizer, session.memory);
     session.saved_step = session.state.step;
   }
@@ -225,6 +229,19 @@ void Trainer::decide_steps(Session& session) {
     session.optimizer->set_steps(0);
   }
   recipe_ = with_steps(recipe_, std::max<int64_t>(1, steps), "the recipe");
+}
+
+/// train_step(), with the way back in its error.
+StepResult Trainer::train_step_or_explain(Session& session, int64_t step, double learning_rate) {
+  try {
+    return train_step(session, step, learning_rate);
+  } catch (const base::UsageError&) {
+    throw;
+  } catch (const base::Error& error) {
+    if (session.saved_step <= 0) throw;
+    throw base::Error("{}; the checkpoint {} is kept", error.what(),
+                      checkpoint_folder(run_folder_, session.saved_step).string());
+  }
 }
 
 StepResult Trainer::train_step(Session& session, int64_t step, double learning_rate) {
@@ -260,7 +277,7 @@ RunResult Trainer::run(bool resume) {
     const auto start_time = Clock::now();
     const double learning_rate = recipe_.optimizer.learning_rate * schedule.multiplier(session.state.step);
     StepReport report;
-    report.result = train_step(session, session.state.step, learning_rate);
+    report.result = train_step_or_explain(session, session.state.step, learning_rate);
     session.state.step += 1;
     session.state.target_tokens += report.result.target_tokens;
     session.training_loss = report.result.loss;

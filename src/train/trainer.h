@@ -93,6 +93,7 @@ class Trainer {
   void open_run_folder(bool resume);
   void start(Session& session, bool resume);
   StepResult train_step(Session& session, int64_t step, double learning_rate);
+  StepResult train_step_or_explain(Session& session, int64_t step, double learning_rate);
   void after_step(Session& session, bool last);
   void evaluate_now(Session& session);
   void sample_now(Session& session);

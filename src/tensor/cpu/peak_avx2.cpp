@@ -8,14 +8,14 @@ double multiply_add_avx2(int64_t rounds) {
   constexpr int kChains = 12;
   __m256 sums[kChains];
   for (__m256& sum : sums) sum = _mm256_setzero_ps();
-  const __m256 a = _mm256_set1_ps(0.5F), b = _mm256_set1_ps(0.25F);
+  __m256 a = _mm256_set1_ps(0.5F);
+  const __m256 b = _mm256_set1_ps(0.25F);
   for (int64_t round = 0; round < rounds; ++round) {
+    asm volatile("" : "+x"(a));  // the product must be computed every time
 #pragma GCC unroll 12
-    for (int chain = 0; chain < kChains; ++chain) {
-      sums[chain] = _mm256_fmadd_ps(a, b, sums[chain]);
-      asm volatile("" : "+x"(sums[chain]));
-    }
+    for (int chain = 0; chain < kChains; ++chain) sums[chain] = _mm256_fmadd_ps(a, b, sums[chain]);
   }
+  for (const auto& sum : sums) asm volatile("" : : "x"(sum));
   return static_cast<double>(rounds) * kChains * 8 * 2;
 }
 
