@@ -21,6 +21,7 @@
 #include "cli/tokenizer.h"
 #include "cli/train.h"
 #include "cli/usage.h"
+#include "tensor/process_group.h"
 
 namespace fledge::cli {
 namespace {
@@ -87,7 +88,9 @@ int run(int argument_count, const char* const* arguments) {
     flush_standard_output();
     return 0;
   } catch (const base::Error& error) {
-    return report(error.what(), error.exit_code());
+    const int exit_code = report(error.what(), error.exit_code());
+    tensor::abandon_processes(exit_code);
+    return exit_code;
   } catch (const std::bad_alloc&) {
     return report("out of memory", 1);
   } catch (const std::exception& error) {

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -9,6 +11,7 @@
 #include "base/progress.h"
 #include "base/signals.h"
 #include "cli/common.h"
+#include "cli/machine.h"
 #include "cli/train.h"
 #include "tensor/peak.h"
 #include "train/plot.h"
@@ -132,6 +135,15 @@ class RunDisplay : public train::TrainingObserver {
   double peak_ = 1.0, validation_ = 0.0;
 };
 
+/// The processes of one machine share its cores, unless the launcher gave each its own.
+void share_cores(int processes) {
+  const Machine machine = inspect_machine();
+  const int usable = usable_cores(machine);
+  if (processes > 1 && usable > 1 && usable == sysconf(_SC_NPROCESSORS_ONLN)) {
+    base::set_thread_count(std::max(1, usable / processes));
+  }
+}
+
 }  // namespace
 
 void run_train(const TrainOptions& options, const CommonOptions& common) {
@@ -139,6 +151,7 @@ void run_train(const TrainOptions& options, const CommonOptions& common) {
   const auto processes = tensor::make_process_group();
   train::Recipe recipe = train::read_recipe(options.recipe, options.overrides);
   if (recipe.run.threads > 0 && common.threads == 0) base::set_thread_count(static_cast<int>(recipe.run.threads));
+  if (recipe.run.threads == 0 && common.threads == 0) share_cores(processes->size());
   RunDisplay display(options.json, common);
   train::Trainer trainer(std::move(recipe), *processes, display);
   if (options.dry_run) {

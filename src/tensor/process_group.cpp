@@ -1,5 +1,7 @@
 #include "tensor/process_group.h"
 
+#include "tensor/mpi_process_group.h"
+
 namespace fledge::tensor {
 namespace {
 
@@ -21,6 +23,9 @@ std::unique_ptr<ProcessGroup> make_single_process() {
 }
 
 std::unique_ptr<ProcessGroup> make_process_group() {
+#if FLEDGE_HAVE_MPI
+  if (started_by_launcher()) return make_mpi_process_group();
+#endif
   return make_single_process();
 }
 

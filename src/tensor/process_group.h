@@ -31,6 +31,11 @@ std::unique_ptr<ProcessGroup> make_single_process();
 
 /// The processes that mpirun started, or this process alone where it was not started by mpirun or fledge was built
 /// without MPI.
+/// MPI is not touched where no launcher is found, so that the program starts fast.
 std::unique_ptr<ProcessGroup> make_process_group();
+
+/// Ends the other processes of a run too, after an error in this one: they would wait for it for ever. Does nothing,
+/// and returns, where there are none.
+void abandon_processes(int exit_code);
 
 }  // namespace fledge::tensor

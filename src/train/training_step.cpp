@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "tensor/elementwise.h"
 #include "tensor/sum.h"
+#include "train/run_setup.h"
 
 namespace fledge::train {
 namespace {
@@ -22,7 +23,9 @@ TrainingStep::TrainingStep(models::LanguageModel& model, nn::Memory& memory, con
       objective_(objective),
       optimizer_(optimizer),
       processes_(processes),
-      options_(options) {}
+      options_(options) {
+  if (processes.size() > 1) exchange_ = std::make_unique<GradientExchange>(model.parameters(), processes);
+}
 
 double TrainingStep::accumulate_gradients(int64_t step, std::span<const Batch> batches,
                                           std::span<const int64_t> first_samples, double scale) {
@@ -32,6 +35,7 @@ double TrainingStep::accumulate_gradients(int64_t step, std::span<const Batch> b
     graph.set_random_state({options_.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(first_samples[index])});
     ObjectiveResult result = objective_.evaluate(graph, model_, batches[index], scale);
     loss += scale * tensor::sum(result.token_losses);
+    if (exchange_ && index + 1 == batches.size()) exchange_->watch(graph);
     graph.backward(result.loss);
   }
   return loss;
@@ -43,7 +47,11 @@ double TrainingStep::gradient_norm() {
       tensor::fill(entry.parameter->gradient(), 0.0);
     }
   }
-  return std::sqrt(tensor::sum_of_squares(model_.parameters().flat_gradients()));
+  const tensor::Tensor& all = model_.parameters().flat_gradients();
+  if (!exchange_) return std::sqrt(tensor::sum_of_squares(all));
+  // Each process adds the squares of its share, and all see the same sum.
+  const int64_t begin = optimizer_.begin();
+  return std::sqrt(processes_.all_reduce_sum(tensor::sum_of_squares(all.slice(0, begin, optimizer_.end() - begin))));
 }
 
 StepResult TrainingStep::run(int64_t step, std::span<const Batch> batches, std::span<const int64_t> first_samples,
@@ -56,12 +64,18 @@ StepResult TrainingStep::run(int64_t step, std::span<const Batch> batches, std::
   result.target_tokens = static_cast<int64_t>(targets);
 
   model_.parameters().forget_gradients();
-  result.loss = processes_.all_reduce_sum(accumulate_gradients(step, batches, first_samples, 1.0 / targets));
+  const double own_loss = accumulate_gradients(step, batches, first_samples, 1.0 / targets);
+  if (exchange_) exchange_->finish();
+  result.loss = processes_.all_reduce_sum(own_loss);
   result.gradient_norm = gradient_norm();
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) report_not_finite(step, result.loss);
   double clip = 1.0;
   if (options_.clip_norm > 0.0) clip = std::min(1.0, options_.clip_norm / (result.gradient_norm + kClipEpsilon));
   optimizer_.step(learning_rate, clip);
+  if (exchange_) {
+    nn::ParameterSet& parameters = model_.parameters();
+    processes_.all_gather(parameters.flat_values(), all_shard_bounds(parameters.flat_size(), processes_.size()));
+  }
   return result;
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 
 #include "models/language_model.h"
 #include "tensor/process_group.h"
 #include "train/data/batch.h"
+#include "train/gradient_exchange.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 
@@ -25,6 +27,8 @@ struct StepResult {
 
 /// One optimizer step over micro-batches: forward and backward of each, the gradient's norm, clipping, the update.
 /// Runs on the meta device too, to find out what a step needs.
+/// With several processes gradients are summed over them, each updates the parameters whose optimizer state it owns,
+/// and all get the updated values.
 class TrainingStep {
  public:
   TrainingStep(models::LanguageModel& model, nn::Memory& memory, const Objective& objective, AdamW& optimizer,
@@ -47,6 +51,7 @@ class TrainingStep {
   AdamW& optimizer_;
   tensor::ProcessGroup& processes_;
   StepOptions options_;
+  std::unique_ptr<GradientExchange> exchange_;  ///< with several processes
 };
 
 }  // namespace fledge::train
