@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <new>
+#include <thread>
 
 #include "base/error.h"
 #include "base/terminal.h"
@@ -40,10 +42,14 @@ void add_commands(CLI::App& app, Context& context) {
   add_doctor_command(app, context);
 }
 
+/// Says why the program ends, and ends the other processes of the run.
 int report(std::string_view sentence, int exit_code) {
+  // Where all processes fail alike, the first one speaks and ends the others.
+  if (tensor::launched_rank() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
   std::fflush(stdout);
   const base::Terminal terminal = base::describe_terminal(2);
   fmt::print(stderr, "{} {}\n", base::styled("fledge:", base::Style::red, terminal), base::printable(sentence));
+  tensor::abandon_processes(exit_code);
   return exit_code;
 }
 
@@ -88,9 +94,7 @@ int run(int argument_count, const char* const* arguments) {
     flush_standard_output();
     return 0;
   } catch (const base::Error& error) {
-    const int exit_code = report(error.what(), error.exit_code());
-    tensor::abandon_processes(exit_code);
-    return exit_code;
+    return report(error.what(), error.exit_code());
   } catch (const std::bad_alloc&) {
     return report("out of memory", 1);
   } catch (const std::exception& error) {

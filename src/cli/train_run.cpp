@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <memory>
 
 #include "base/error.h"
@@ -73,17 +74,20 @@ void show_plan(const train::Trainer& trainer, bool json) {
 /// Draws a run on standard error, or with --json prints its records.
 class RunDisplay : public train::TrainingObserver {
  public:
-  RunDisplay(bool json, const CommonOptions& common) : json_(json), common_(common) {}
+  RunDisplay(bool json, const CommonOptions& common, int processes)
+      : json_(json), common_(common), processes_(processes) {}
 
   void on_start(const train::RunPlan& plan, int64_t first_step) override {
-    peak_ = tensor::measure_peak_flops(precision_of(plan.activation_type));
+    // Of all processes: a step's operations are counted over all of them.
+    peak_ = processes_ * tensor::measure_peak_flops(precision_of(plan.activation_type));
     base::ProgressOptions options;
     options.quiet = common_.quiet;
     progress_ = std::make_unique<base::Progress>("train", options);
-    progress_->note(fmt::format("{} parameters, {} steps of {} tokens, {}, {} of memory, {} threads",
+    progress_->note(fmt::format("{} parameters, {} steps of {} tokens, {}, {} of memory, {} threads{}",
                                 train::short_number(static_cast<double>(plan.parameters)), plan.steps,
                                 plan.tokens_per_step, tensor::name_of(plan.activation_type),
-                                megabytes(plan.total_bytes()), base::thread_count()));
+                                megabytes(plan.total_bytes()), base::thread_count(),
+                                processes_ > 1 ? fmt::format(" in each of {} processes", processes_) : ""));
     if (first_step > 0) progress_->note(fmt::format("resumed after step {}", first_step));
   }
 
@@ -131,6 +135,7 @@ class RunDisplay : public train::TrainingObserver {
 
   bool json_;
   const CommonOptions& common_;
+  int processes_;
   std::unique_ptr<base::Progress> progress_;
   double peak_ = 1.0, validation_ = 0.0;
 };
@@ -151,8 +156,9 @@ void run_train(const TrainOptions& options, const CommonOptions& common) {
   const auto processes = tensor::make_process_group();
   train::Recipe recipe = train::read_recipe(options.recipe, options.overrides);
   if (recipe.run.threads > 0 && common.threads == 0) base::set_thread_count(static_cast<int>(recipe.run.threads));
-  if (recipe.run.threads == 0 && common.threads == 0) share_cores(processes->size());
-  RunDisplay display(options.json, common);
+  const bool threads_given = recipe.run.threads > 0 || common.threads > 0 || std::getenv("OMP_NUM_THREADS") != nullptr;
+  if (!threads_given) share_cores(processes->size());
+  RunDisplay display(options.json, common, processes->size());
   train::Trainer trainer(std::move(recipe), *processes, display);
   if (options.dry_run) {
     if (processes->rank() == 0) show_plan(trainer, options.json);

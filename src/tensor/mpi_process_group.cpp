@@ -21,6 +21,13 @@ bool started_by_launcher() {
   return false;
 }
 
+int launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK"}) {
+    if (const char* rank = std::getenv(name)) return std::atoi(rank);
+  }
+  return 0;
+}
+
 #if FLEDGE_HAVE_MPI
 namespace {
 

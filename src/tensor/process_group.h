@@ -34,6 +34,9 @@ std::unique_ptr<ProcessGroup> make_single_process();
 /// MPI is not touched where no launcher is found, so that the program starts fast.
 std::unique_ptr<ProcessGroup> make_process_group();
 
+/// Number of this process among those that a launcher started; 0 where there is none. Does not touch MPI.
+int launched_rank();
+
 /// Ends the other processes of a run too, after an error in this one: they would wait for it for ever. Does nothing,
 /// and returns, where there are none.
 void abandon_processes(int exit_code);

@@ -62,8 +62,20 @@ for way in shrink grow; do
   same_losses one $way
 done
 
-# An error in the processes ends the run with one sentence each and does not hang.
+# An error in the processes ends the run with one sentence, keeps the exit code and does not hang.
 two train recipe.toml --set run.out=odd --set batch.sequences=3 --set batch.micro_sequences=1
 [ "$code" -ne 0 ] && [ "$code" -ne 124 ] || fail "three sequences over two processes: exit code $code"
+two train missing.toml
+expect_code 1
+[ "$(grep -c '^fledge: ' "$work/err")" -eq 1 ] || fail "not one sentence: $err"
+expect_in err "missing.toml"
+two train recipe.toml --set run.out=two
+expect_code 2
+[ "$(grep -c '^fledge: ' "$work/err")" -eq 1 ] || fail "not one sentence: $err"
+
+# Threads that the user asked for are kept.
+OMP_NUM_THREADS=3 two train recipe.toml --set run.out=threads
+expect_code 0
+expect_in err "3 threads in each of 2 processes"
 
 finish
