@@ -31,13 +31,14 @@ Continuation continue_text(OpenedModel& opened, const nn::Tokenizer& tokenizer, 
     result.text += text;
     if (!text.empty()) show(text);
   };
+  infer::GenerationOptions generation = generation_options(flags, end_token);
+  generation.token_count = tokenizer.vocabulary_size();
   infer::Generator generator(opened.model(), opened.memory(), opened.activation_type);
-  const infer::FinishReason reason =
-      generator.generate(ids, generation_options(flags, end_token), [&](const infer::SampledToken& token) {
-        result.tokens.push_back(token);
-        emit(filter.push(tokenizer.decode(std::span(&token.token, 1), true)));
-        return !filter.found() && !base::interrupted();
-      });
+  const infer::FinishReason reason = generator.generate(ids, generation, [&](const infer::SampledToken& token) {
+    result.tokens.push_back(token);
+    emit(filter.push(tokenizer.decode(std::span(&token.token, 1), true)));
+    return !filter.found() && !base::interrupted();
+  });
   emit(filter.finish());
   result.finish_reason = filter.found() ? "stop" : std::string(infer::name_of(reason));
   return result;

@@ -57,8 +57,10 @@ FinishReason Generator::generate(std::span<const int32_t> prompt, const Generati
   Sampler sampler(options.sampling);
   std::vector<int32_t> history(prompt.begin(), prompt.end());
   std::vector<float> logits = advance(prompt, state);
+  const size_t choices =
+      options.token_count > 0 ? std::min(static_cast<size_t>(options.token_count), logits.size()) : logits.size();
   for (int64_t made = 0; made < room; ++made) {
-    const SampledToken token = sampler.next(logits, static_cast<uint64_t>(made), history);
+    const SampledToken token = sampler.next(std::span(logits).first(choices), static_cast<uint64_t>(made), history);
     if (std::ranges::find(options.end_tokens, token.token) != options.end_tokens.end()) return FinishReason::end_token;
     history.push_back(token.token);
     if (!on_token(token)) return FinishReason::cancelled;

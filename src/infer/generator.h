@@ -14,6 +14,8 @@ namespace fledge::infer {
 struct GenerationOptions {
   SamplingOptions sampling;
   int64_t max_tokens = 256;
+  /// Only ids below this are made; 0: the whole vocabulary. A model may have more rows than its tokenizer has tokens.
+  int64_t token_count = 0;
   std::vector<int32_t> end_tokens;  ///< any of them ends the text and is not part of it
 };
 

@@ -345,6 +345,7 @@ void Trainer::sample_now(Session& session) {
       options.sampling.temperature = recipe_.samples.temperature;
       options.sampling.seed = static_cast<uint64_t>(recipe_.run.seed);
       options.max_tokens = recipe_.samples.max_tokens;
+      options.token_count = tokenizer_->vocabulary_size();
       options.end_tokens = {data_->tokenizer().end_of_text_id};
       std::vector<int32_t> made;
       infer::Generator(*session.model, session.memory, activation_type_)
