@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "base/random.h"
 #include "tensor/tensor.h"
@@ -41,6 +43,32 @@ struct AttentionOptions {
 /// Returns at once on the meta device. Throws base::Error where shapes, types or options do not fit.
 void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& out,
                        Tensor& logsumexp);
+
+/// One sequence's part in a call of paged_attention.
+struct PagedSequence {
+  int64_t length = 0;          ///< tokens whose keys and values are in its pages already
+  int64_t count = 0;           ///< tokens of this call, which follow them
+  std::vector<int32_t> pages;  ///< page of tokens 0 .. attention_page_tokens - 1, of the next ones, ...
+};
+
+/// Keys [P, Hkv, page tokens, D] and values [P, Hkv, page tokens, Dv] of P pages, which sequences may share.
+struct PagedKeyValues {
+  Tensor keys, values;
+};
+
+/// Tokens in a page for operands of this type: the kernel's block of keys.
+int64_t attention_page_tokens(DType dtype);
+
+/// Causal attention of several sequences over keys and values in pages, for generation.
+///
+/// q [N, H, D], k [N, Hkv, D], v [N, Hkv, Dv], out [N, H, Dv]: the new tokens of all sequences one after another, N the
+/// sum of their counts; all of one type (f32, bf16 or f64), any strides with a contiguous last dimension. k and v are
+/// written into the sequences' pages behind the tokens that are there; then every query sees its sequence's keys up to
+/// its own. A query's result has the bits that attention_forward gives it with all keys in one row: it depends on
+/// neither the other sequences, nor how its sequence was cut into calls, nor where its pages lie.
+/// Throws base::Error where shapes, types or pages do not fit.
+void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const PagedKeyValues& cache,
+                     std::span<const PagedSequence> sequences, double scale, Tensor& out);
 
 /// Gradients of attention_forward (Dao 2023, algorithm 2): the weights are computed again from q, k and `logsumexp`.
 /// `out` and `logsumexp` are what the forward pass gave for the same options; d_out has the shape of out, d_q, d_k and

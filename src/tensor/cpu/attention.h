@@ -4,20 +4,29 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/random.h"
 #include "tensor/dtype.h"
 
 namespace fledge::tensor::cpu {
 
-/// Address and strides (in elements) of a [B, T, H, D] view whose last dimension is contiguous.
+/// Address and strides (in elements) of a [B, T, H, D] view whose last dimension is contiguous. Keys and values may
+/// stand in pages instead: token t of the only row is then token t % page_tokens of page pages[t / page_tokens].
 struct AttentionView {
   std::byte* data = nullptr;
   int64_t batch_stride = 0, token_stride = 0, head_stride = 0;
+  const int32_t* pages = nullptr;
+  int64_t page_tokens = 0, page_stride = 0;
 
+  /// In elements. Up to the end of a page, tokens are token_stride apart.
+  int64_t offset(int64_t batch, int64_t token, int64_t head) const {
+    if (pages == nullptr) return batch * batch_stride + token * token_stride + head * head_stride;
+    return pages[token / page_tokens] * page_stride + token % page_tokens * token_stride + head * head_stride;
+  }
   template <typename T>
   T* row(int64_t batch, int64_t token, int64_t head) const {
-    return reinterpret_cast<T*>(data) + batch * batch_stride + token * token_stride + head * head_stride;
+    return reinterpret_cast<T*>(data) + offset(batch, token, head);
   }
 };
 
@@ -81,9 +90,21 @@ void attention_forward(const AttentionProblem& problem, const AttentionForward& 
 void attention_backward(const AttentionProblem& problem, const AttentionBackward& tensors,
                         const AttentionBlocks& blocks);
 
+/// One forward pass of several. All have the same heads, sizes and type and one batch row.
+struct AttentionCall {
+  AttentionProblem problem;
+  AttentionForward tensors;
+};
+
 /// The forward pass of few queries per key head: the same bits without packing all of K and V.
 bool attention_fits_rows(const AttentionProblem& problem, const AttentionBlocks& blocks);
 void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors,
                             const AttentionBlocks& blocks);
+/// The same for several calls in one parallel region.
+void attention_forward_rows(std::span<const AttentionCall> calls, const AttentionBlocks& blocks);
+
+/// Copies rows [count, heads, size] of `fresh` (one batch row) to tokens [first, first + count) of a paged view.
+void store_in_pages(const AttentionView& fresh, int64_t count, int64_t heads, int64_t size, DType dtype,
+                    const AttentionView& pages, int64_t first);
 
 }  // namespace fledge::tensor::cpu

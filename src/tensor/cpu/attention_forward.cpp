@@ -90,15 +90,28 @@ class Forward {
   }
 
   void pack_keys(const Item& item, int64_t first_key, int64_t end_key, const ForwardWorkspace& w) const {
-    const std::byte* k = t_.k.data + offset(t_.k, item.batch_row, 0, item.kv_head);
-    const std::byte* v = t_.v.data + offset(t_.v, item.batch_row, 0, item.kv_head);
-    pack_rows(blocks_, {k, p_.dtype, p_.keys, p_.head_size, t_.k.token_stride, 1}, first_key, end_key, w.keys);
-    pack_row_depth(blocks_, {v, p_.dtype, p_.value_size, p_.keys, 1, t_.v.token_stride}, first_key, end_key, w.values);
+    if (t_.k.pages == nullptr) return pack_run(item, first_key, p_.keys - first_key, end_key - first_key, w);
+    // A page starts at a multiple of the block of keys, so the panels come out as from one long run.
+    for (int64_t key = first_key; key < end_key;) {
+      const int64_t page_end = std::min(end_key, (key / t_.k.page_tokens + 1) * t_.k.page_tokens);
+      pack_run(item, key, page_end - key, page_end - key, w);
+      key = page_end;
+    }
+  }
+
+  /// Packs `count` keys and values from key `first` on, of `available` that stand one after another.
+  void pack_run(const Item& item, int64_t first, int64_t available, int64_t count, const ForwardWorkspace& w) const {
+    const std::byte* k = t_.k.data + offset(t_.k, item.batch_row, first, item.kv_head);
+    const std::byte* v = t_.v.data + offset(t_.v, item.batch_row, first, item.kv_head);
+    PanelStack keys = w.keys, values = w.values;
+    keys.data = w.keys.at(first / kernel_.rows);
+    values.data = w.values.at(0, first);
+    pack_rows(blocks_, {k, p_.dtype, available, p_.head_size, t_.k.token_stride, 1}, 0, count, keys);
+    pack_row_depth(blocks_, {v, p_.dtype, p_.value_size, available, 1, t_.v.token_stride}, 0, count, values);
   }
 
   int64_t offset(const AttentionView& view, int64_t batch_row, int64_t token, int64_t head) const {
-    const int64_t elements = batch_row * view.batch_stride + token * view.token_stride + head * view.head_stride;
-    return elements * static_cast<int64_t>(size_of(p_.dtype));
+    return view.offset(batch_row, token, head) * static_cast<int64_t>(size_of(p_.dtype));
   }
 
   void compute_panel(int64_t batch_row, int64_t head, const QueryPanel& queries, const ForwardWorkspace& w) const {

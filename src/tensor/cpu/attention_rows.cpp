@@ -3,6 +3,7 @@
 #include <limits>
 #include <numbers>
 
+#include "base/parallel.h"
 #include "tensor/cpu/attention_blocks.h"
 #include "tensor/cpu/attention_tile.h"
 
@@ -79,8 +80,7 @@ class RowItem {
   int64_t query(int64_t row) const { return row % p_.queries; }
 
   std::byte* address(const AttentionView& view, int64_t token, int64_t h) const {
-    const int64_t elements = batch_row_ * view.batch_stride + token * view.token_stride + h * view.head_stride;
-    return view.data + elements * static_cast<int64_t>(size_of(p_.dtype));
+    return view.data + view.offset(batch_row_, token, h) * static_cast<int64_t>(size_of(p_.dtype));
   }
 
   void pack_queries() {
@@ -155,6 +155,31 @@ void attention_forward_rows(const AttentionProblem& problem, const AttentionForw
   const size_t bytes = RowWorkspace(problem, blocks, nullptr).bytes;
   parallel_with_workspace(problem.batch * problem.kv_heads, bytes, [&](int64_t item, std::byte* base) {
     RowItem(problem, tensors, blocks, item / problem.kv_heads, item % problem.kv_heads, base).compute();
+  });
+}
+
+void attention_forward_rows(std::span<const AttentionCall> calls, const AttentionBlocks& blocks) {
+  if (calls.empty()) return;
+  const AttentionProblem& any = calls.front().problem;
+  const auto count = static_cast<int64_t>(calls.size());
+  parallel_with_workspace(count * any.kv_heads, RowWorkspace(any, blocks, nullptr).bytes,
+                          [&](int64_t item, std::byte* base) {
+                            const AttentionCall& call = calls[static_cast<size_t>(item / any.kv_heads)];
+                            RowItem(call.problem, call.tensors, blocks, 0, item % any.kv_heads, base).compute();
+                          });
+}
+
+void store_in_pages(const AttentionView& fresh, int64_t count, int64_t heads, int64_t size, DType dtype,
+                    const AttentionView& pages, int64_t first) {
+  const auto element = static_cast<int64_t>(size_of(dtype));
+  const int64_t rows_per_part = std::max<int64_t>(1, 65536 / (heads * size * element));
+  base::parallel_for(count, rows_per_part, [&](int64_t begin, int64_t end) {
+    for (int64_t token = begin; token < end; ++token) {
+      for (int64_t head = 0; head < heads; ++head) {
+        std::memcpy(pages.data + pages.offset(0, first + token, head) * element,
+                    fresh.data + fresh.offset(0, token, head) * element, static_cast<size_t>(size * element));
+      }
+    }
   });
 }
 
