@@ -17,10 +17,17 @@ Tensor part(const Tensor& qkv, int64_t index, int64_t heads) {
   return qkv.reshape({qkv.dim(0), qkv.dim(1), 3, heads, width / heads}).select(2, index);
 }
 
-Tensor extend(const Tensor& cache, int64_t length, const Tensor& fresh) {
-  Tensor place = cache.slice(1, length, fresh.dim(1));
-  tensor::copy(fresh, place);
-  return cache.slice(1, 0, length + fresh.dim(1));
+/// Attention in generation: q [1, N, H, D], k and v [1, N, Hkv, D].
+Variable cached_attention(Graph& graph, const Tensor& q, const Tensor& k, const Tensor& v, double scale,
+                          const AttentionOptions& options) {
+  if (q.dim(0) != 1 || graph.recording()) {
+    throw base::Error("[attention] pages of keys and values need a batch of one row and no recording, got {} rows",
+                      q.dim(0));
+  }
+  Tensor out = graph.empty_activation({q.dim(1), q.dim(2), v.dim(3)});
+  tensor::paged_attention(q.select(0, 0), k.select(0, 0), v.select(0, 0), *options.cache, options.sequences, scale,
+                          out);
+  return Variable(out.reshape({1, q.dim(1), q.dim(2) * v.dim(3)}));
 }
 
 }  // namespace
@@ -32,15 +39,13 @@ Variable packed_attention(Graph& graph, const Variable& qkv, int64_t heads, cons
   }
   const int64_t batch = input.dim(0), tokens = input.dim(1), width = input.dim(2) / 3, head_size = width / heads;
   const Tensor q = part(input, 0, heads);
-  Tensor k = part(input, 1, heads), v = part(input, 2, heads);
-  if (options.cached_keys) {
-    k = extend(options.cached_keys, options.length, k);
-    v = extend(options.cached_values, options.length, v);
-  }
+  const Tensor k = part(input, 1, heads), v = part(input, 2, heads);
+  const double scale = options.scale != 0.0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(head_size));
+  if (options.cache != nullptr) return cached_attention(graph, q, k, v, scale, options);
 
   tensor::AttentionOptions kernel;
   kernel.causal = options.causal;
-  kernel.scale = options.scale != 0.0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(head_size));
+  kernel.scale = scale;
   kernel.document_starts = options.document_starts;
   std::shared_ptr<base::Random> random;
   if (graph.recording() && options.dropout > 0.0) {

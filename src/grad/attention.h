@@ -1,6 +1,9 @@
 #pragma once
 
+#include <span>
+
 #include "grad/graph.h"
+#include "tensor/attention.h"
 
 namespace fledge::grad {
 
@@ -9,10 +12,10 @@ struct AttentionOptions {
   double scale = 0.0;              ///< of the scores; 0: 1 / sqrt(head size)
   tensor::Tensor document_starts;  ///< i32 [B, T]: first position that a token sees; undefined: the whole row
   double dropout = 0.0;            ///< probability of dropping an attention weight while recording
-  /// Generation: keys and values of earlier tokens, [B, capacity, H, D], of which the first `length` positions count.
-  /// The new ones are written behind them. Not while recording.
-  tensor::Tensor cached_keys, cached_values;
-  int64_t length = 0;
+  /// Generation: keys and values of earlier tokens in pages, to which those of this pass are added. The batch has one
+  /// row: the new tokens of `sequences` one after another. Causal; not while recording.
+  const tensor::PagedKeyValues* cache = nullptr;
+  std::span<const tensor::PagedSequence> sequences;
 };
 
 /// Multi-head attention (Vaswani et al., 2017) on a fused projection qkv [B, T, 3 H D], laid out as queries, keys and

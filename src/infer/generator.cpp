@@ -35,6 +35,7 @@ std::vector<float> Generator::advance(std::span<const int32_t> tokens, nn::Seque
     models::ForwardInput input;
     input.ids = tensor::Tensor::from(part, {1, static_cast<int64_t>(count)}, memory_.activations);
     input.state = &state;
+    state.sequences[0].count = static_cast<int64_t>(count);
     const grad::Variable hidden = model_.forward(graph, input).hidden;
     tokens = tokens.subspan(count);
     if (!tokens.empty()) continue;
@@ -53,7 +54,8 @@ FinishReason Generator::generate(std::span<const int32_t> prompt, const Generati
                       context);
   }
   const int64_t room = std::min(options.max_tokens, context - length);
-  nn::SequenceState state = model_.make_state(1, length + room, activation_type_, memory_.activations);
+  nn::SequenceState state =
+      nn::make_sequence(model_.state_layout(), length + room, activation_type_, memory_.activations);
   Sampler sampler(options.sampling);
   std::vector<int32_t> history(prompt.begin(), prompt.end());
   std::vector<float> logits = advance(prompt, state);

@@ -30,15 +30,6 @@ void require_positive(int64_t value, const char* key, const std::string& origin)
   }
 }
 
-/// Positions 0, 1, 2, ... after `start` for every row.
-tensor::Tensor running_positions(int64_t batch, int64_t tokens, int64_t start, tensor::Arena& arena) {
-  std::vector<int32_t> positions(static_cast<size_t>(batch * tokens));
-  for (size_t index = 0; index < positions.size(); ++index) {
-    positions[index] = static_cast<int32_t>(start + static_cast<int64_t>(index) % tokens);
-  }
-  return tensor::Tensor::from(positions, {batch, tokens}, arena);
-}
-
 Variable tapped(const ForwardInput& input, int64_t block, const char* point, const Variable& value) {
   return input.tap ? input.tap(fmt::format("blocks.{}.{}", block, point), value) : value;
 }
@@ -160,10 +151,8 @@ Variable Gpt2::run_block(Graph& graph, int64_t index, Variable x, const ForwardI
   attention.document_starts = input.document_starts;
   attention.dropout = config_.attn_pdrop;
   if (input.state != nullptr) {
-    const nn::KeyValueState& cache = input.state->layers[static_cast<size_t>(index)];
-    attention.cached_keys = cache.keys;
-    attention.cached_values = cache.values;
-    attention.length = input.state->length;
+    attention.cache = &input.state->layers[static_cast<size_t>(index)];
+    attention.sequences = input.state->sequences;
   }
   Variable mixed = tapped(input, index, "attn.z", grad::packed_attention(graph, qkv, config_.n_head, attention));
   x = tapped(input, index, "resid_mid", linear(graph, mixed, block.attn_c_proj, x));
@@ -181,23 +170,21 @@ Variable Gpt2::run_block(Graph& graph, int64_t index, Variable x, const ForwardI
 }
 
 ForwardOutput Gpt2::forward(Graph& graph, const ForwardInput& input) {
+  check_input(*this, input);
   Variable x = input.embeddings;
-  const int64_t seen = input.state != nullptr ? input.state->length : 0;
   if (!x) {
-    check_input(*this, input.ids, seen);
-    tensor::Tensor positions = input.positions;
-    if (!positions) positions = running_positions(input.ids.dim(0), input.ids.dim(1), seen, graph.arena());
+    const tensor::Tensor positions = positions_of(input, input.ids.dim(0), input.ids.dim(1), graph.arena());
     x = grad::embedding(graph, input.ids, *wte_, positions, wpe_);
   }
-  const int64_t tokens = x.shape()[1];
   x = grad::dropout(graph, x, config_.embd_pdrop);
   for (int64_t index = 0; index < config_.n_layer; ++index) x = run_block(graph, index, x, input);
-  if (input.state != nullptr) input.state->length += tokens;
+  if (input.state != nullptr) input.state->advance();
   return {grad::layer_norm(graph, x, *ln_f_.weight, ln_f_.bias, config_.layer_norm_epsilon), {}};
 }
 
-nn::SequenceState Gpt2::make_state(int64_t batch, int64_t capacity, tensor::DType type, tensor::Arena& arena) {
-  return nn::make_key_value_state(config_.n_layer, batch, capacity, config_.n_head, config_.head_size(), type, arena);
+nn::StateLayout Gpt2::state_layout() const {
+  return nn::StateLayout(static_cast<size_t>(config_.n_layer),
+                         {config_.n_head, config_.head_size(), config_.head_size()});
 }
 
 double Gpt2::training_flops_per_token(int64_t sequence_length) const {

@@ -44,7 +44,7 @@ class Gpt2 : public LanguageModel {
   }
   ForwardOutput forward(grad::Graph& graph, const ForwardInput& input) override;
   Head head() override { return {wte_, grad::WeightLayout::output_input}; }
-  nn::SequenceState make_state(int64_t batch, int64_t capacity, tensor::DType type, tensor::Arena& arena) override;
+  nn::StateLayout state_layout() const override;
   int64_t vocabulary_size() const override { return config_.vocab_size; }
   int64_t context_length() const override { return config_.n_positions; }
   double training_flops_per_token(int64_t sequence_length) const override;

@@ -110,7 +110,7 @@ std::vector<int32_t> some_ids(size_t count) {
 std::vector<double> run_in_parts(const LoadedModel& loaded, DType type, const std::vector<int32_t>& ids,
                                  const std::vector<int64_t>& parts) {
   nn::Memory& memory = *loaded.memory;
-  nn::SequenceState state = loaded.model->make_state(1, 48, type, memory.activations);
+  nn::SequenceState state = nn::make_sequence(loaded.model->state_layout(), 48, type, memory.activations);
   std::vector<double> result;
   size_t first = 0;
   for (const int64_t count : parts) {
@@ -120,6 +120,7 @@ std::vector<double> run_in_parts(const LoadedModel& loaded, DType type, const st
                                     ids.begin() + static_cast<int64_t>(first) + count);
     input.ids = Tensor::from(part, {1, count}, memory.activations);
     input.state = &state;
+    state.sequences[0].count = count;
     const std::vector<double> hidden = as_doubles(loaded.model->forward(graph, input).hidden.value());
     result.insert(result.end(), hidden.begin(), hidden.end());
     first += static_cast<size_t>(count);

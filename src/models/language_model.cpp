@@ -30,11 +30,37 @@ grad::Variable logits(grad::Graph& graph, LanguageModel& model, const grad::Vari
   return grad::linear(graph, hidden, *head.weight, head.layout, options);
 }
 
-void check_input(const LanguageModel& model, const tensor::Tensor& ids, int64_t seen) {
-  if (ids.dim(1) + seen > model.context_length()) {
-    throw base::Error("a sequence of {} tokens is longer than the model's context of {}", ids.dim(1) + seen,
+void check_input(const LanguageModel& model, const ForwardInput& input) {
+  const tensor::Shape& shape = input.ids ? input.ids.shape() : input.embeddings.shape();
+  const auto check_length = [&](int64_t length) {
+    if (length <= model.context_length()) return;
+    throw base::Error("a sequence of {} tokens is longer than the model's context of {}", length,
                       model.context_length());
+  };
+  if (input.state == nullptr) return check_length(shape[1]);
+  int64_t announced = 0;
+  for (const tensor::PagedSequence& sequence : input.state->sequences) {
+    check_length(sequence.length + sequence.count);
+    announced += sequence.count;
   }
+  if (shape[0] != 1 || shape[1] != announced) {
+    throw base::Error("the input is {} and the state's sequences have {} new tokens", shape.text(), announced);
+  }
+}
+
+tensor::Tensor positions_of(const ForwardInput& input, int64_t batch, int64_t tokens, tensor::Arena& arena) {
+  if (input.positions) return input.positions;
+  std::vector<int32_t> positions;
+  positions.reserve(static_cast<size_t>(batch * tokens));
+  const auto count_up = [&](int64_t first, int64_t count) {
+    for (int64_t index = 0; index < count; ++index) positions.push_back(static_cast<int32_t>(first + index));
+  };
+  if (input.state == nullptr) {
+    for (int64_t row = 0; row < batch; ++row) count_up(0, tokens);
+  } else {
+    for (const tensor::PagedSequence& sequence : input.state->sequences) count_up(sequence.length, sequence.count);
+  }
+  return tensor::Tensor::from(positions, {batch, tokens}, arena);
 }
 
 std::unique_ptr<LanguageModel> make_model(const base::Json& config, const std::string& origin) {

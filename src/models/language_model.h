@@ -21,9 +21,9 @@ using Tap = std::function<grad::Variable(const std::string& name, const grad::Va
 struct ForwardInput {
   tensor::Tensor ids;                  ///< i32 [B, T]
   grad::Variable embeddings;           ///< [B, T, C], parameter type: instead of ids
-  tensor::Tensor positions;            ///< i32 [B, T]; undefined: state length + 0, 1, 2, ...
+  tensor::Tensor positions;            ///< i32 [B, T]; undefined: 0, 1, 2, ... behind what the state holds
   tensor::Tensor document_starts;      ///< i32 [B, T]: first position that a token sees; undefined: the whole row
-  nn::SequenceState* state = nullptr;  ///< read and extended where given
+  nn::SequenceState* state = nullptr;  ///< read and extended where given; B is then 1
   Tap tap;
 };
 
@@ -53,7 +53,8 @@ class LanguageModel {
   virtual WeightNames weight_names() const { return {}; }
   virtual ForwardOutput forward(grad::Graph& graph, const ForwardInput& input) = 0;
   virtual Head head() = 0;
-  virtual nn::SequenceState make_state(int64_t batch, int64_t capacity, tensor::DType type, tensor::Arena& arena) = 0;
+  /// What every layer keeps of a token for generation.
+  virtual nn::StateLayout state_layout() const = 0;
 
   virtual int64_t vocabulary_size() const = 0;
   /// Longest sequence.
@@ -72,9 +73,13 @@ class LanguageModel {
 /// Logits [B, T, V] of the parameter type.
 grad::Variable logits(grad::Graph& graph, LanguageModel& model, const grad::Variable& hidden);
 
-/// Throws Error, with the numbers, where ids do not fit the model: outside the vocabulary, or longer than the context
-/// together with `seen` earlier tokens.
-void check_input(const LanguageModel& model, const tensor::Tensor& ids, int64_t seen);
+/// Throws Error, with the numbers, where the input does not fit the model: longer than the context together with what
+/// the state holds, or not the tokens that the state's sequences announce.
+void check_input(const LanguageModel& model, const ForwardInput& input);
+
+/// The input's positions [B, T], or where it has none: counted from 0 in every row, or behind what each of the state's
+/// sequences holds.
+tensor::Tensor positions_of(const ForwardInput& input, int64_t batch, int64_t tokens, tensor::Arena& arena);
 
 /// A model without memory or values, from the content of config.json, whose "model_type" names the family. `origin`
 /// names it in errors. Throws Error where the family is unknown or a value is not supported.

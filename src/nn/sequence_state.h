@@ -3,32 +3,50 @@
 #include <cstdint>
 #include <vector>
 
+#include "tensor/attention.h"
 #include "tensor/tensor.h"
 
 namespace fledge::nn {
 
-/// What one attention layer remembers of the tokens it has seen: keys and values, [B, capacity, H, D] in the activation
-/// type, of which the first SequenceState::length positions count.
-struct KeyValueState {
-  tensor::Tensor keys, values;
+/// What one layer keeps of a token: the key and the value of each head.
+struct StateLayer {
+  int64_t heads = 0, key_size = 0, value_size = 0;
 };
+using StateLayout = std::vector<StateLayer>;
 
-/// What a model remembers between forward passes of one batch of sequences, layer by layer.
+/// What a model remembers between forward passes: keys and values of every layer in pages, and the sequences of the
+/// next pass. A forward pass reads sequence s's new tokens, `count` of them, after those of the sequences before it,
+/// and moves each sequence on by its count. Pages are handed out by the caller.
 struct SequenceState {
-  std::vector<KeyValueState> layers;
-  int64_t length = 0;    ///< tokens seen
-  int64_t capacity = 0;  ///< tokens that fit
+  std::vector<tensor::PagedKeyValues> layers;
+  std::vector<tensor::PagedSequence> sequences;
+
+  void advance() {
+    for (tensor::PagedSequence& sequence : sequences) {
+      sequence.length += sequence.count;
+      sequence.count = 0;
+    }
+  }
 };
 
-/// Keys and values for `layers` layers.
-inline SequenceState make_key_value_state(int64_t layers, int64_t batch, int64_t capacity, int64_t heads,
-                                          int64_t head_size, tensor::DType type, tensor::Arena& arena) {
+/// Memory for `pages` pages of every layer; no sequence yet.
+inline SequenceState make_pages(const StateLayout& layout, int64_t pages, tensor::DType type, tensor::Arena& arena) {
   SequenceState state;
-  state.capacity = capacity;
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    state.layers.push_back({tensor::Tensor::empty({batch, capacity, heads, head_size}, type, arena),
-                            tensor::Tensor::empty({batch, capacity, heads, head_size}, type, arena)});
+  const int64_t tokens = tensor::attention_page_tokens(type);
+  for (const StateLayer& layer : layout) {
+    state.layers.push_back({tensor::Tensor::empty({pages, layer.heads, tokens, layer.key_size}, type, arena),
+                            tensor::Tensor::empty({pages, layer.heads, tokens, layer.value_size}, type, arena)});
   }
+  return state;
+}
+
+/// One sequence with room for `capacity` tokens.
+inline SequenceState make_sequence(const StateLayout& layout, int64_t capacity, tensor::DType type,
+                                   tensor::Arena& arena) {
+  const int64_t tokens = tensor::attention_page_tokens(type), pages = (capacity + tokens - 1) / tokens;
+  SequenceState state = make_pages(layout, pages, type, arena);
+  state.sequences.resize(1);
+  for (int64_t page = 0; page < pages; ++page) state.sequences[0].pages.push_back(static_cast<int32_t>(page));
   return state;
 }
 
