@@ -49,6 +49,7 @@ class RequestListener {
 struct EngineStatistics {
   int64_t requests_finished = 0, requests_cancelled = 0, requests_failed = 0, requests_refused = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, answer_tokens = 0, steps = 0;
+  int64_t preemptions = 0;  ///< sequences that gave their pages back to others
   int64_t running = 0, waiting = 0;
   int64_t pages = 0, free_pages = 0;
 };

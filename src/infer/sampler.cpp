@@ -121,9 +121,6 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options) {
 SampledToken Sampler::next(std::span<const float> logits, uint64_t position, std::span<const int32_t> history) {
   const float model_largest = checked_largest(logits);
   const double model_log_total = std::log(sum_of_weights(logits, model_largest, 1.0));
-  const auto model_log_probability = [&](int32_t token) {
-    return static_cast<double>(logits[static_cast<size_t>(token)]) - model_largest - model_log_total;
-  };
   const std::span<const float> scores = penalized(logits, history);
   const float largest = scores.data() == logits.data() ? model_largest : checked_largest(scores);
 
@@ -144,15 +141,31 @@ SampledToken Sampler::next(std::span<const float> logits, uint64_t position, std
       draw_from_candidates(largest, uniform, result);
     }
   }
-  result.log_probability = model_log_probability(result.token);
-  if (options_.alternatives > 0) {
-    select_likeliest(logits, std::min(static_cast<size_t>(options_.alternatives), logits.size()));
-    for (const Candidate& candidate : candidates_) {
-      if (candidate.logit == -std::numeric_limits<float>::infinity()) break;
-      result.alternatives.push_back({candidate.token, model_log_probability(candidate.token)});
-    }
-  }
+  report(logits, model_largest, model_log_total, options_.alternatives, result);
   return result;
+}
+
+SampledToken Sampler::score(std::span<const float> logits, int32_t token, int64_t alternatives) {
+  const float largest = checked_largest(logits);
+  SampledToken result;
+  result.token = token;
+  report(logits, largest, std::log(sum_of_weights(logits, largest, 1.0)), alternatives, result);
+  return result;
+}
+
+/// Fills in what the model itself says of a token and of the likeliest ones.
+void Sampler::report(std::span<const float> logits, float largest, double log_total, int64_t alternatives,
+                     SampledToken& token) {
+  const auto log_probability = [&](int32_t id) {
+    return static_cast<double>(logits[static_cast<size_t>(id)]) - largest - log_total;
+  };
+  token.log_probability = log_probability(token.token);
+  if (alternatives <= 0) return;
+  select_likeliest(logits, std::min(static_cast<size_t>(alternatives), logits.size()));
+  for (const Candidate& candidate : candidates_) {
+    if (candidate.logit == -std::numeric_limits<float>::infinity()) break;
+    token.alternatives.push_back({candidate.token, log_probability(candidate.token)});
+  }
 }
 
 /// The logits after the repetition penalty; a copy only where there is one.

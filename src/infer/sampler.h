@@ -59,6 +59,9 @@ class Sampler {
   /// is NaN or plus infinity, or where every token is forbidden.
   SampledToken next(std::span<const float> logits, uint64_t position, std::span<const int32_t> history = {});
 
+  /// A token that stands there already, with its log-probability and `alternatives` beside it, as next() reports them.
+  SampledToken score(std::span<const float> logits, int32_t token, int64_t alternatives);
+
  private:
   struct Candidate {
     float logit;
@@ -69,6 +72,8 @@ class Sampler {
     return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
   }
   std::span<const float> penalized(std::span<const float> logits, std::span<const int32_t> history);
+  void report(std::span<const float> logits, float largest, double log_total, int64_t alternatives,
+              SampledToken& token);
   void select_likeliest(std::span<const float> logits, size_t count);
   void keep_top_p(std::span<const float> logits, float largest);
   void keep_min_p(std::span<const float> logits, float largest);
