@@ -32,10 +32,9 @@ struct SequenceState {
 /// Memory for `pages` pages of every layer; no sequence yet.
 inline SequenceState make_pages(const StateLayout& layout, int64_t pages, tensor::DType type, tensor::Arena& arena) {
   SequenceState state;
-  const int64_t tokens = tensor::attention_page_tokens(type);
   for (const StateLayer& layer : layout) {
-    state.layers.push_back({tensor::Tensor::empty({pages, layer.heads, tokens, layer.key_size}, type, arena),
-                            tensor::Tensor::empty({pages, layer.heads, tokens, layer.value_size}, type, arena)});
+    state.layers.push_back(
+        tensor::make_paged_key_values(pages, layer.heads, layer.key_size, layer.value_size, type, arena));
   }
   return state;
 }

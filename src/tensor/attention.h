@@ -51,13 +51,18 @@ struct PagedSequence {
   std::vector<int32_t> pages;  ///< page of tokens 0 .. attention_page_tokens - 1, of the next ones, ...
 };
 
-/// Keys [P, Hkv, page tokens, D] and values [P, Hkv, page tokens, Dv] of P pages, which sequences may share.
+/// Keys and values of one layer in P pages, which sequences may share: [P, Hkv, ...], with a head's part laid out for
+/// the machine's kernels (f64: plainly, [page tokens, D]). A page may be copied as a whole.
 struct PagedKeyValues {
   Tensor keys, values;
+  int64_t key_size = 0, value_size = 0;
 };
 
 /// Tokens in a page for operands of this type: the kernel's block of keys.
 int64_t attention_page_tokens(DType dtype);
+
+PagedKeyValues make_paged_key_values(int64_t pages, int64_t heads, int64_t key_size, int64_t value_size, DType dtype,
+                                     Arena& arena);
 
 /// Causal attention of several sequences over keys and values in pages, for generation.
 ///

@@ -5,10 +5,27 @@
 #include "tensor/attention.h"
 #include "tensor/cpu/attention.h"
 #include "tensor/cpu/attention_blocks.h"
+#include "tensor/cpu/attention_pages.h"
 #include "tensor/cpu/reference/attention.h"
 
 namespace fledge::tensor {
 namespace {
+
+/// Elements of one head in a page.
+struct PageShape {
+  int64_t key_elements, value_elements;
+  DType dtype;
+
+  PageShape(DType type, int64_t key_size, int64_t value_size) {
+    if (type == DType::f64) {
+      const int64_t tokens = attention_page_tokens(type);
+      key_elements = tokens * key_size, value_elements = tokens * value_size, dtype = type;
+    } else {
+      const cpu::PageLayout layout(cpu::AttentionBlocks::of(type), key_size, value_size);
+      key_elements = layout.key_elements, value_elements = layout.value_elements, dtype = layout.operand;
+    }
+  }
+};
 
 void require_heads(const Tensor& tensor, const Shape& expected, DType dtype, const char* name) {
   require_shape(tensor, expected, name);
@@ -28,11 +45,13 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const PagedKeyValu
   require_heads(k, {tokens, kv_heads, q.dim(2)}, dtype, "paged attention k");
   require_heads(v, {tokens, kv_heads, v.dim(2)}, dtype, "paged attention v");
   require_heads(out, {tokens, q.dim(1), v.dim(2)}, dtype, "paged attention out");
-  require_shape(cache.keys, {pages, kv_heads, page_tokens, q.dim(2)}, "paged attention keys");
-  require_shape(cache.values, {pages, kv_heads, page_tokens, v.dim(2)}, "paged attention values");
-  if (cache.keys.dtype() != dtype || cache.values.dtype() != dtype || !cache.keys.is_contiguous() ||
-      !cache.values.is_contiguous()) {
-    throw base::Error("paged attention: got pages {}, expected contiguous {}", describe(cache.keys), name_of(dtype));
+  const PageShape shape(dtype, q.dim(2), v.dim(2));
+  require_shape(cache.keys, {pages, kv_heads, shape.key_elements}, "paged attention keys");
+  require_shape(cache.values, {pages, kv_heads, shape.value_elements}, "paged attention values");
+  if (cache.keys.dtype() != shape.dtype || cache.values.dtype() != shape.dtype || cache.key_size != q.dim(2) ||
+      cache.value_size != v.dim(2)) {
+    throw base::Error("paged attention: the pages are made for {} heads of {} and {}, expected {} and {}",
+                      name_of(cache.keys.dtype()), cache.key_size, cache.value_size, q.dim(2), v.dim(2));
   }
   if (kv_heads < 1 || q.dim(1) % kv_heads != 0) {
     throw base::Error("paged attention: {} query heads, expected a multiple of the {} key heads", q.dim(1), kv_heads);
@@ -60,12 +79,31 @@ cpu::AttentionView fresh_view(const Tensor& tensor, int64_t first) {
   return {data, 0, tensor.stride(0), tensor.stride(1)};
 }
 
-cpu::AttentionView paged_view(const Tensor& pages, const PagedSequence& sequence) {
-  cpu::AttentionView view{pages.raw(), 0, pages.stride(2), pages.stride(1)};
-  view.pages = sequence.pages.data();
-  view.page_tokens = pages.dim(2);
-  view.page_stride = pages.stride(0);
-  return view;
+/// The reference: stores fresh rows [count, heads, size] in f64 pages and returns all rows of the sequence.
+std::vector<double> store_and_gather(const cpu::AttentionView& fresh, int64_t heads, int64_t size, const Tensor& pages,
+                                     const PagedSequence& sequence) {
+  const int64_t page_tokens = attention_page_tokens(DType::f64), total = sequence.length + sequence.count;
+  std::vector<double> rows(static_cast<size_t>(total * heads * size));
+  for (int64_t token = 0; token < total; ++token) {
+    const int64_t page = sequence.pages[static_cast<size_t>(token / page_tokens)];
+    for (int64_t head = 0; head < heads; ++head) {
+      double* place = pages.data<double>() + ((page * heads + head) * page_tokens + token % page_tokens) * size;
+      if (token >= sequence.length) std::copy_n(fresh.row<double>(0, token - sequence.length, head), size, place);
+      std::copy_n(place, size, rows.data() + (token * heads + head) * size);
+    }
+  }
+  return rows;
+}
+
+void reference_attention(const cpu::AttentionProblem& problem, cpu::AttentionForward tensors,
+                         const PagedKeyValues& cache, const PagedSequence& sequence) {
+  std::vector<double> keys = store_and_gather(tensors.k, problem.kv_heads, problem.head_size, cache.keys, sequence);
+  std::vector<double> values =
+      store_and_gather(tensors.v, problem.kv_heads, problem.value_size, cache.values, sequence);
+  tensors.k = {reinterpret_cast<std::byte*>(keys.data()), 0, problem.kv_heads * problem.head_size, problem.head_size};
+  tensors.v = {reinterpret_cast<std::byte*>(values.data()), 0, problem.kv_heads * problem.value_size,
+               problem.value_size};
+  cpu::reference::attention_forward(problem, tensors);
 }
 
 }  // namespace
@@ -85,27 +123,39 @@ void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Pa
   problem.dtype = q.dtype(), problem.causal = true, problem.scale = scale;
   const cpu::AttentionBlocks& blocks = cpu::AttentionBlocks::of(problem.dtype);
 
+  const cpu::PageLayout layout(blocks, problem.head_size, problem.value_size);
+
+  std::vector<cpu::AttentionPages> pages;
+  pages.reserve(sequences.size());  // calls keep addresses
   std::vector<cpu::AttentionCall> few_queries;
   int64_t first = 0;
   for (const PagedSequence& sequence : sequences) {
-    const cpu::AttentionView keys = paged_view(cache.keys, sequence), values = paged_view(cache.values, sequence);
-    cpu::store_in_pages(fresh_view(k, first), sequence.count, problem.kv_heads, problem.head_size, problem.dtype, keys,
-                        sequence.length);
-    cpu::store_in_pages(fresh_view(v, first), sequence.count, problem.kv_heads, problem.value_size, problem.dtype,
-                        values, sequence.length);
-    problem.queries = sequence.count, problem.keys = sequence.length + sequence.count;
-    const cpu::AttentionForward tensors{fresh_view(q, first), keys, values, fresh_view(out, first), nullptr};
-    first += sequence.count;
     if (sequence.count == 0) continue;
+    problem.queries = sequence.count, problem.keys = sequence.length + sequence.count;
+    cpu::AttentionForward tensors{fresh_view(q, first), fresh_view(k, first), fresh_view(v, first),
+                                  fresh_view(out, first), nullptr};
+    first += sequence.count;
     if (problem.dtype == DType::f64) {
-      cpu::reference::attention_forward(problem, tensors);
-    } else if (cpu::attention_fits_rows(problem, blocks)) {
+      reference_attention(problem, tensors, cache, sequence);
+      continue;
+    }
+    pages.push_back({layout, cache.keys.raw(), cache.values.raw(), problem.kv_heads, sequence.pages.data()});
+    pages.back().store(tensors.k, tensors.v, problem.dtype, sequence.length, sequence.count);
+    tensors.pages = &pages.back();
+    if (cpu::attention_fits_rows(problem, blocks)) {
       few_queries.push_back({problem, tensors});
     } else {
       cpu::attention_forward(problem, tensors, blocks);
     }
   }
   cpu::attention_forward_rows(few_queries, blocks);
+}
+
+PagedKeyValues make_paged_key_values(int64_t pages, int64_t heads, int64_t key_size, int64_t value_size, DType dtype,
+                                     Arena& arena) {
+  const PageShape shape(dtype, key_size, value_size);
+  return {Tensor::empty({pages, heads, shape.key_elements}, shape.dtype, arena),
+          Tensor::empty({pages, heads, shape.value_elements}, shape.dtype, arena), key_size, value_size};
 }
 
 }  // namespace fledge::tensor

@@ -79,8 +79,7 @@ void expect_same_bits(const Heads& heads, DType dtype, const std::vector<std::ve
     }
     steps = std::max(steps, parts[index].size());
   }
-  PagedKeyValues cache{Tensor::zeros({41, heads.key, page_tokens, heads.size}, dtype, arena),
-                       Tensor::zeros({41, heads.key, page_tokens, heads.value_size}, dtype, arena)};
+  PagedKeyValues cache = make_paged_key_values(41, heads.key, heads.size, heads.value_size, dtype, arena);
   for (size_t step = 0; step < steps; ++step) {
     for (size_t index = 0; index < parts.size(); ++index) {
       sequences[index].count = step < parts[index].size() ? parts[index][step] : 0;
@@ -99,7 +98,8 @@ TEST(PagedAttention, HasTheBitsOfARowInOnePiece) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
     expect_same_bits({6, 2, 16, 16}, dtype, {{5, 1, 1}, {300, 1, 2}, {1, 40, 130, 1}, {0, 7}});
     expect_same_bits({3, 3, 24, 8}, dtype, {{1, 1}, {129}});
-    expect_same_bits({9, 3, 64, 64}, dtype, {{1}});
+    expect_same_bits({9, 3, 64, 64}, dtype, {{1}, {2, 1, 3}});
+    expect_same_bits({4, 2, 33, 40}, dtype, {{131, 1, 1, 5}, {1, 127}});
   }
 }
 
@@ -108,8 +108,7 @@ TEST(PagedAttention, SharedPagesAreReadByAll) {
   const Heads heads{2, 1, 8, 8};
   const int64_t page_tokens = attention_page_tokens(DType::f32);
   const Row row(page_tokens + 3, heads, DType::f32, 5, arena);
-  PagedKeyValues cache{Tensor::zeros({3, 1, page_tokens, 8}, DType::f32, arena),
-                       Tensor::zeros({3, 1, page_tokens, 8}, DType::f32, arena)};
+  PagedKeyValues cache = make_paged_key_values(3, 1, 8, 8, DType::f32, arena);
   const auto run = [&](std::vector<PagedSequence> sequences) {
     const Tensor q = joined({row, row}, sequences, &Row::q, arena), k = joined({row, row}, sequences, &Row::k, arena),
                  v = joined({row, row}, sequences, &Row::v, arena);
@@ -124,8 +123,7 @@ TEST(PagedAttention, SharedPagesAreReadByAll) {
 TEST(PagedAttention, RefusesPagesThatDoNotFit) {
   Arena arena("test");
   const int64_t page_tokens = attention_page_tokens(DType::f32);
-  const PagedKeyValues cache{Tensor::zeros({2, 1, page_tokens, 8}, DType::f32, arena),
-                             Tensor::zeros({2, 1, page_tokens, 8}, DType::f32, arena)};
+  const PagedKeyValues cache = make_paged_key_values(2, 1, 8, 8, DType::f32, arena);
   const Tensor x = Tensor::zeros({3, 1, 8}, DType::f32, arena);
   Tensor out = Tensor::zeros({3, 1, 8}, DType::f32, arena);
   const auto refuse = [&](const PagedSequence& sequence, const char* sentence) {

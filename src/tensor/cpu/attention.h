@@ -11,18 +11,13 @@
 
 namespace fledge::tensor::cpu {
 
-/// Address and strides (in elements) of a [B, T, H, D] view whose last dimension is contiguous. Keys and values may
-/// stand in pages instead: token t of the only row is then token t % page_tokens of page pages[t / page_tokens].
+/// Address and strides (in elements) of a [B, T, H, D] view whose last dimension is contiguous.
 struct AttentionView {
   std::byte* data = nullptr;
   int64_t batch_stride = 0, token_stride = 0, head_stride = 0;
-  const int32_t* pages = nullptr;
-  int64_t page_tokens = 0, page_stride = 0;
 
-  /// In elements. Up to the end of a page, tokens are token_stride apart.
   int64_t offset(int64_t batch, int64_t token, int64_t head) const {
-    if (pages == nullptr) return batch * batch_stride + token * token_stride + head * head_stride;
-    return pages[token / page_tokens] * page_stride + token % page_tokens * token_stride + head * head_stride;
+    return batch * batch_stride + token * token_stride + head * head_stride;
   }
   template <typename T>
   T* row(int64_t batch, int64_t token, int64_t head) const {
@@ -73,9 +68,12 @@ struct AttentionProblem {
   }
 };
 
+struct AttentionPages;
+
 struct AttentionForward {
   AttentionView q, k, v, out;
-  void* logsumexp;  ///< [batch, heads, queries], f32 (f64 in the reference), or nullptr
+  void* logsumexp;                        ///< [batch, heads, queries], f32 (f64 in the reference), or nullptr
+  const AttentionPages* pages = nullptr;  ///< where given, keys and values of the only batch row, instead of k and v
 };
 
 struct AttentionBackward {
@@ -102,9 +100,5 @@ void attention_forward_rows(const AttentionProblem& problem, const AttentionForw
                             const AttentionBlocks& blocks);
 /// The same for several calls in one parallel region.
 void attention_forward_rows(std::span<const AttentionCall> calls, const AttentionBlocks& blocks);
-
-/// Copies rows [count, heads, size] of `fresh` (one batch row) to tokens [first, first + count) of a paged view.
-void store_in_pages(const AttentionView& fresh, int64_t count, int64_t heads, int64_t size, DType dtype,
-                    const AttentionView& pages, int64_t first);
 
 }  // namespace fledge::tensor::cpu

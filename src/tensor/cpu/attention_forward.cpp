@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "tensor/cpu/attention.h"
 #include "tensor/cpu/attention_blocks.h"
+#include "tensor/cpu/attention_pages.h"
 #include "tensor/cpu/attention_tile.h"
 
 namespace fledge::tensor::cpu {
@@ -23,11 +24,12 @@ struct ForwardWorkspace {
   uint32_t* weights;        ///< B panel: P^T [key block, NR]
   float* output;            ///< O^T [Dv, NR]
   float* keep;
+  std::byte* page_rows;  ///< keys or values of one page, row by row
   float *maximum, *sum, *correction;
   int32_t *first, *end, *relative_first, *relative_end;
   size_t bytes;
 
-  ForwardWorkspace(const AttentionProblem& p, const AttentionBlocks& blocks, std::byte* base) {
+  ForwardWorkspace(const AttentionProblem& p, const AttentionBlocks& blocks, bool paged, std::byte* base) {
     const MicroKernel& kernel = blocks.kernel;
     const int64_t width = kernel.columns, block = kernel.padded_depth(blocks.key_block);
     const auto panels = [&](int64_t rows) { return (rows + kernel.rows - 1) / kernel.rows; };
@@ -39,6 +41,8 @@ struct ForwardWorkspace {
     weights = carver.take<uint32_t>(block * width);
     output = carver.take<float>(p.value_size * width);
     keep = carver.take<float>(p.dropout.random == nullptr ? 0 : block * width);
+    page_rows = carver.take<std::byte>(
+        paged ? blocks.key_block * std::max(p.head_size, p.value_size) * static_cast<int64_t>(size_of(p.dtype)) : 0);
     for (float** array : {&maximum, &sum, &correction}) *array = carver.take<float>(width);
     for (int32_t** array : {&first, &end, &relative_first, &relative_end}) *array = carver.take<int32_t>(width);
     bytes = carver.used();
@@ -60,11 +64,11 @@ class Forward {
     const int64_t heads = p_.batch * p_.kv_heads, panels = p_.group() * panels_per_head_;
     const int64_t wanted = 2 * base::thread_count();
     const int64_t parts = heads >= wanted ? 1 : std::min(panels, (wanted + heads - 1) / heads);
-    const size_t bytes = ForwardWorkspace(p_, blocks_, nullptr).bytes;
+    const size_t bytes = ForwardWorkspace(p_, blocks_, t_.pages != nullptr, nullptr).bytes;
     parallel_with_workspace(heads * parts, bytes, [&](int64_t index, std::byte* base) {
       const int64_t head = index / parts, part = index % parts;
       const Item item{head / p_.kv_heads, head % p_.kv_heads, panels * part / parts, panels * (part + 1) / parts};
-      compute(item, ForwardWorkspace(p_, blocks_, base));
+      compute(item, ForwardWorkspace(p_, blocks_, t_.pages != nullptr, base));
     });
   }
 
@@ -90,24 +94,25 @@ class Forward {
   }
 
   void pack_keys(const Item& item, int64_t first_key, int64_t end_key, const ForwardWorkspace& w) const {
-    if (t_.k.pages == nullptr) return pack_run(item, first_key, p_.keys - first_key, end_key - first_key, w);
-    // A page starts at a multiple of the block of keys, so the panels come out as from one long run.
-    for (int64_t key = first_key; key < end_key;) {
-      const int64_t page_end = std::min(end_key, (key / t_.k.page_tokens + 1) * t_.k.page_tokens);
-      pack_run(item, key, page_end - key, page_end - key, w);
-      key = page_end;
+    if (t_.pages == nullptr) {
+      const std::byte* k = t_.k.data + offset(t_.k, item.batch_row, 0, item.kv_head);
+      const std::byte* v = t_.v.data + offset(t_.v, item.batch_row, 0, item.kv_head);
+      pack_rows(blocks_, {k, p_.dtype, p_.keys, p_.head_size, t_.k.token_stride, 1}, first_key, end_key, w.keys);
+      pack_row_depth(blocks_, {v, p_.dtype, p_.value_size, p_.keys, 1, t_.v.token_stride}, first_key, end_key,
+                     w.values);
+      return;
     }
-  }
-
-  /// Packs `count` keys and values from key `first` on, of `available` that stand one after another.
-  void pack_run(const Item& item, int64_t first, int64_t available, int64_t count, const ForwardWorkspace& w) const {
-    const std::byte* k = t_.k.data + offset(t_.k, item.batch_row, first, item.kv_head);
-    const std::byte* v = t_.v.data + offset(t_.v, item.batch_row, first, item.kv_head);
-    PanelStack keys = w.keys, values = w.values;
-    keys.data = w.keys.at(first / kernel_.rows);
-    values.data = w.values.at(0, first);
-    pack_rows(blocks_, {k, p_.dtype, available, p_.head_size, t_.k.token_stride, 1}, 0, count, keys);
-    pack_row_depth(blocks_, {v, p_.dtype, p_.value_size, available, 1, t_.v.token_stride}, 0, count, values);
+    // A page is a block of keys, so its panels come out as from one long run.
+    for (int64_t key = first_key; key < end_key; key += blocks_.key_block) {
+      const int64_t count = std::min(blocks_.key_block, end_key - key);
+      PanelStack keys = w.keys, values = w.values;
+      keys.data = w.keys.at(key / kernel_.rows);
+      values.data = w.values.at(0, key);
+      t_.pages->load_keys(item.kv_head, key, count, p_.dtype, w.page_rows);
+      pack_rows(blocks_, {w.page_rows, p_.dtype, count, p_.head_size, p_.head_size, 1}, 0, count, keys);
+      t_.pages->load_values(item.kv_head, key, count, p_.dtype, w.page_rows);
+      pack_row_depth(blocks_, {w.page_rows, p_.dtype, p_.value_size, count, 1, p_.value_size}, 0, count, values);
+    }
   }
 
   int64_t offset(const AttentionView& view, int64_t batch_row, int64_t token, int64_t head) const {

@@ -3,8 +3,8 @@
 #include <limits>
 #include <numbers>
 
-#include "base/parallel.h"
 #include "tensor/cpu/attention_blocks.h"
+#include "tensor/cpu/attention_pages.h"
 #include "tensor/cpu/attention_tile.h"
 
 // Attention of few queries, as in generation: the queries are the rows of one left operand, and keys and values are
@@ -91,22 +91,32 @@ class RowItem {
     blocks_.pack_a({w_.query_rows, p_.dtype, rows_, p_.head_size, p_.head_size, 1}, w_.queries);
   }
 
+  /// B panels of K^T with `columns` keys, and of V with `columns` columns.
+  const std::byte* key_panel(int64_t key, int64_t columns) const {
+    if (t_.pages != nullptr) return t_.pages->key_panel(kv_head_, key);
+    blocks_.pack_b({address(t_.k, key, kv_head_), p_.dtype, p_.head_size, columns, 1, t_.k.token_stride}, w_.panel);
+    return w_.panel;
+  }
+  const std::byte* value_panel(int64_t key, int64_t keys, int64_t first, int64_t columns) const {
+    if (t_.pages != nullptr) return t_.pages->value_panel(kv_head_, key, first);
+    const std::byte* v = address(t_.v, key, kv_head_) + first * static_cast<int64_t>(size_of(p_.dtype));
+    blocks_.pack_b({v, p_.dtype, keys, columns, t_.v.token_stride, 1}, w_.panel);
+    return w_.panel;
+  }
+
   void compute_block(int64_t key, int64_t keys, bool is_first) {
     const int64_t depth = kernel_.padded_depth(p_.head_size);
     for (int64_t first = 0; first < keys; first += kernel_.columns) {
       const int64_t columns = std::min(kernel_.columns, keys - first);
-      blocks_.pack_b({address(t_.k, key + first, kv_head_), p_.dtype, p_.head_size, columns, 1, t_.k.token_stride},
-                     w_.panel);
-      kernel_.multiply(depth, w_.queries, w_.panel, w_.scores + first, w_.score_stride, rows_, columns, false);
+      kernel_.multiply(depth, w_.queries, key_panel(key + first, columns), w_.scores + first, w_.score_stride, rows_,
+                       columns, false);
     }
     for (int64_t row = 0; row < rows_; ++row) make_weights(row, key, keys);
     kernel_.pack_a({w_.scores, DType::f32, rows_, keys, w_.score_stride, 1}, w_.weights);
     for (int64_t first = 0; first < p_.value_size; first += kernel_.columns) {
       const int64_t columns = std::min(kernel_.columns, p_.value_size - first);
-      const std::byte* v = address(t_.v, key, kv_head_) + first * static_cast<int64_t>(size_of(p_.dtype));
-      blocks_.pack_b({v, p_.dtype, keys, columns, t_.v.token_stride, 1}, w_.panel);
-      kernel_.multiply(kernel_.padded_depth(keys), w_.weights, w_.panel, w_.output + first, p_.value_size, rows_,
-                       columns, !is_first);
+      kernel_.multiply(kernel_.padded_depth(keys), w_.weights, value_panel(key, keys, first, columns),
+                       w_.output + first, p_.value_size, rows_, columns, !is_first);
     }
   }
 
@@ -167,20 +177,6 @@ void attention_forward_rows(std::span<const AttentionCall> calls, const Attentio
                             const AttentionCall& call = calls[static_cast<size_t>(item / any.kv_heads)];
                             RowItem(call.problem, call.tensors, blocks, 0, item % any.kv_heads, base).compute();
                           });
-}
-
-void store_in_pages(const AttentionView& fresh, int64_t count, int64_t heads, int64_t size, DType dtype,
-                    const AttentionView& pages, int64_t first) {
-  const auto element = static_cast<int64_t>(size_of(dtype));
-  const int64_t rows_per_part = std::max<int64_t>(1, 65536 / (heads * size * element));
-  base::parallel_for(count, rows_per_part, [&](int64_t begin, int64_t end) {
-    for (int64_t token = begin; token < end; ++token) {
-      for (int64_t head = 0; head < heads; ++head) {
-        std::memcpy(pages.data + pages.offset(0, first + token, head) * element,
-                    fresh.data + fresh.offset(0, token, head) * element, static_cast<size_t>(size * element));
-      }
-    }
-  });
 }
 
 }  // namespace fledge::tensor::cpu
