@@ -13,7 +13,11 @@ Variable embedding(Graph& graph, const Tensor& ids, Parameter& table, const Tens
   shape.push_back(table.shape()[1]);
   Tensor rows = graph.empty({ids.elements(), table.shape()[1]}, graph.parameter_type());
   const Tensor flat_ids = ids.reshape({-1});
-  tensor::embedding(flat_ids, table.value(), rows);
+  if (table.blocks()) {
+    tensor::dequantize_rows(table.blocks(), flat_ids, rows);
+  } else {
+    tensor::embedding(flat_ids, table.value(), rows);
+  }
   Tensor flat_positions;
   std::vector<Parameter*> learning;
   if (table.trainable()) learning.push_back(&table);

@@ -39,7 +39,8 @@ void add_weight_gradient(Graph& graph, LinearRecord& op, const Tensor& d_rows) {
 void add_input_gradient(Graph& graph, LinearRecord& op, const Tensor& d_rows) {
   Tensor d_x = graph.empty_activation(op.x.shape());
   Tensor d_x_rows = as_rows(d_x);
-  const Tensor transposed = as_input_output(op.weight.value(), op.layout).transpose(0, 1);
+  const Tensor weight = op.weight.wide_value(graph.parameter_type(), graph.arena());
+  const Tensor transposed = as_input_output(weight, op.layout).transpose(0, 1);
   tensor::matmul(d_rows, transposed, graph.precision(), d_x_rows);
   op.x.add_gradient(std::move(d_x), graph.arena());
 }

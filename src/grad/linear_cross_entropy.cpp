@@ -33,7 +33,8 @@ class Sweep {
     learns_ = graph.recording() && weight.trainable();
     differentiates_ = learns_ || needs_d_x;
     if (needs_d_x_) {
-      const Tensor transposed = as_input_output(weight.value(), layout).transpose(0, 1);
+      const Tensor value = weight.wide_value(graph.parameter_type(), graph.arena());
+      const Tensor transposed = as_input_output(value, layout).transpose(0, 1);
       tensor::pack(transposed, graph.precision(), transposed_weight_, graph.arena());
     }
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "tensor/block_format.h"
 #include "tensor/matmul.h"
 #include "tensor/tensor.h"
 
@@ -18,7 +19,8 @@ enum class WeightLayout : uint8_t {
 
 /// A named tensor that training may change: the master values (f32; f64 for finite differences), the place where its
 /// gradient is summed, and encodings for the kernels, remade when the values change.
-/// Values and gradient are slices of the flat buffers of a ParameterSet. Not thread-safe.
+/// Values and gradient are slices of the flat buffers of a ParameterSet. A frozen matrix may instead be kept as it is
+/// stored, in bf16 or in quantized blocks, without wide values. Not thread-safe.
 class Parameter {
  public:
   Parameter(std::string name, tensor::Shape shape) : name_(std::move(name)), shape_(std::move(shape)) {}
@@ -27,6 +29,7 @@ class Parameter {
 
   const std::string& name() const { return name_; }
   const tensor::Shape& shape() const { return shape_; }
+  /// Undefined where the parameter is kept in blocks.
   const tensor::Tensor& value() const { return value_; }
   tensor::Tensor& value() { return value_; }
 
@@ -51,6 +54,14 @@ class Parameter {
 
   /// Gives the parameter its memory; an undefined gradient makes it frozen.
   void bind(tensor::Tensor value, tensor::Tensor gradient);
+  /// Keeps a frozen matrix as it is stored: a bf16 tensor (usually a view of a mapped file), or quantized blocks.
+  void bind_stored(tensor::Tensor value);
+  void bind_stored(tensor::BlockMatrix blocks);
+  /// bind_stored() was called.
+  bool is_stored() const { return stored_; }
+  const tensor::BlockMatrix& blocks() const { return blocks_; }
+  /// The values in `type` (f32 or f64): value() itself, or a copy in `arena` where they are stored in another form.
+  tensor::Tensor wide_value(tensor::DType type, tensor::Arena& arena) const;
 
  private:
   std::string name_;
@@ -60,6 +71,8 @@ class Parameter {
   uint64_t version_ = 1, packed_version_ = 0;
   WeightLayout packed_layout_ = WeightLayout::input_output;
   tensor::PackedMatrix packed_;
+  bool stored_ = false;
+  tensor::BlockMatrix blocks_;
 };
 
 /// The weight as a view [in, out], whatever its layout.

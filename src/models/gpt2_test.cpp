@@ -7,6 +7,7 @@
 #include "models/model_io.h"
 #include "support/operation_check.h"
 #include "support/reference_data.h"
+#include "tensor/elementwise.h"
 
 namespace fledge::models {
 namespace {
@@ -203,6 +204,39 @@ TEST(Gpt2, SavesAndLoadsTheSameBits) {
     const grad::Parameter* other = loaded.model->parameters().find(entry.parameter->name());
     EXPECT_EQ(as_doubles(other->value()), as_doubles(entry.parameter->value()));
   }
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Gpt2, RunsAndSavesFrozenWeightsAsTheyAreStored) {
+  const LoadedModel wide = small_model(DType::f32, false);
+  LoadedModel stored;
+  stored.memory = std::make_unique<nn::Memory>();
+  stored.model = make_model(wide.model->config(), "test");
+  nn::ParameterSet& parameters = stored.model->parameters();
+  for (const auto& entry : wide.model->parameters().entries()) {
+    grad::Parameter& source = *entry.parameter;
+    if (!source.name().ends_with("c_fc.weight") && !source.name().ends_with("wte.weight")) continue;
+    Tensor narrow = Tensor::empty(source.shape(), DType::bf16, stored.memory->parameters);
+    tensor::copy(source.value(), narrow);
+    tensor::copy(narrow, source.value());
+    source.value_changed();
+    parameters.find(source.name())->bind_stored(narrow);
+  }
+  parameters.allocate(*stored.memory, DType::f32, true);
+  for (const auto& entry : wide.model->parameters().entries()) {
+    grad::Parameter& target = *parameters.find(entry.parameter->name());
+    if (!target.is_stored()) tensor::copy(entry.parameter->value(), target.value());
+  }
+  const std::vector<int32_t> ids = some_ids(30);
+  EXPECT_EQ(run_in_parts(stored, DType::f32, ids, {30}), run_in_parts(wide, DType::f32, ids, {30}));
+  EXPECT_FALSE(parameters.find("transformer.wte.weight")->trainable());
+  EXPECT_TRUE(parameters.find("transformer.wpe.weight")->trainable());
+
+  const auto folder = std::filesystem::path(testing::TempDir()) / "gpt2_stored";
+  std::filesystem::create_directories(folder);
+  save_model(*stored.model, folder);
+  const LoadedModel loaded = load_model(folder, DType::f32, false);
+  EXPECT_EQ(run_in_parts(loaded, DType::f32, ids, {30}), run_in_parts(wide, DType::f32, ids, {30}));
   std::filesystem::remove_all(folder);
 }
 

@@ -53,14 +53,21 @@ LoadedModel load_model(const std::filesystem::path& folder, tensor::DType type, 
 void save_model(const LanguageModel& model, const std::filesystem::path& folder) {
   write_pretty_json(folder / kConfigFile, model.config());
   write_pretty_json(folder / kGenerationConfigFile, model.generation_config());
-  std::vector<NamedTensor> tensors;
+  std::vector<TensorPlan> plans;
   for (const auto& entry : model.parameters().entries()) {
-    tensors.push_back({entry.parameter->name(), entry.parameter->value()});
+    const grad::Parameter& parameter = *entry.parameter;
+    const tensor::DType type = parameter.blocks() ? tensor::DType::f32 : parameter.value().dtype();
+    plans.push_back({parameter.name(), type, parameter.shape()});
   }
-  SafetensorsOptions options;
-  options.metadata = {{"format", "pt"}};  // transformers refuses a file without it
-  options.sort = true;
-  write_safetensors(folder / kWeightsFile, tensors, options);
+  sort_for_alignment(plans);
+  // transformers refuses a file without "format".
+  SafetensorsWriter writer(folder / kWeightsFile, plans, {{"format", "pt"}});
+  tensor::Arena widened("widened weights");
+  for (const TensorPlan& plan : plans) {
+    const grad::Parameter& parameter = *model.parameters().find(plan.name);
+    writer.write(plan.name, parameter.blocks() ? parameter.wide_value(plan.dtype, widened) : parameter.value());
+  }
+  writer.commit();
 }
 
 std::filesystem::path newest_checkpoint(const std::filesystem::path& run) {

@@ -11,6 +11,10 @@ namespace {
 
 constexpr int64_t kAlignment = 16;
 
+int64_t padded(int64_t elements) {
+  return (elements + kAlignment - 1) / kAlignment * kAlignment;
+}
+
 tensor::Tensor view(const tensor::Tensor& flat, int64_t offset, const tensor::Shape& shape) {
   return flat.slice(0, offset, shape.elements()).reshape(shape);
 }
@@ -20,14 +24,20 @@ tensor::Tensor view(const tensor::Tensor& flat, int64_t offset, const tensor::Sh
 grad::Parameter& ParameterSet::add(std::string name, const tensor::Shape& shape, const ParameterOptions& options) {
   if (!index_.emplace(name, entries_.size()).second) throw base::Error("two parameters are called {}", name);
   entries_.push_back({std::make_unique<grad::Parameter>(std::move(name), shape), options, flat_size_});
-  flat_size_ += (shape.elements() + kAlignment - 1) / kAlignment * kAlignment;
+  flat_size_ += padded(shape.elements());
   return *entries_.back().parameter;
 }
 
 void ParameterSet::allocate(Memory& memory, tensor::DType type, bool trainable) {
+  flat_size_ = 0;
+  for (Entry& entry : entries_) {
+    entry.offset = flat_size_;
+    if (!entry.parameter->is_stored()) flat_size_ += padded(entry.parameter->shape().elements());
+  }
   values_ = tensor::Tensor::zeros({flat_size_}, type, memory.parameters);
   if (trainable) gradients_ = tensor::Tensor::zeros({flat_size_}, type, memory.gradients);
   for (Entry& entry : entries_) {
+    if (entry.parameter->is_stored()) continue;
     const tensor::Shape& shape = entry.parameter->shape();
     entry.parameter->bind(view(values_, entry.offset, shape),
                           trainable ? view(gradients_, entry.offset, shape) : tensor::Tensor());
@@ -36,6 +46,7 @@ void ParameterSet::allocate(Memory& memory, tensor::DType type, bool trainable) 
 
 void ParameterSet::initialize(uint64_t seed) {
   for (Entry& entry : entries_) {
+    if (entry.parameter->is_stored()) continue;
     tensor::Tensor& value = entry.parameter->value();
     if (entry.options.standard_deviation > 0.0) {
       const base::Random random(seed, base::stable_hash(entry.parameter->name()));

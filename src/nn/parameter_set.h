@@ -32,6 +32,7 @@ class ParameterSet {
 
   grad::Parameter& add(std::string name, const tensor::Shape& shape, const ParameterOptions& options);
   /// Memory for every value (f32, or f64 for finite differences) and, where `trainable`, for every gradient.
+  /// Parameters that are kept as they are stored (Parameter::bind_stored) have no part in it and stay frozen.
   void allocate(Memory& memory, tensor::DType type, bool trainable);
   /// Starting values: a function of the seed and of each parameter's name.
   void initialize(uint64_t seed);

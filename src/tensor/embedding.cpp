@@ -23,8 +23,9 @@ bool check(const Tensor& ids, const Tensor& table, const Tensor& rows, std::stri
   if (!ids || ids.rank() != 1) throw base::Error("[{}] ids: got {}, expected i32 [R]", name, describe(ids));
   require(ids, ids.shape(), {DType::i32}, what("ids"));
   require_matrix(table, what(table_name));
-  require(table, table.shape(), {DType::f32, DType::f64}, what(table_name));
-  require(rows, {ids.dim(0), table.dim(1)}, {table.dtype()}, what(rows_name));
+  require(table, table.shape(), {DType::f32, DType::f64, DType::bf16}, what(table_name));
+  require(rows, {ids.dim(0), table.dim(1)}, {table.dtype() == DType::bf16 ? DType::f32 : table.dtype()},
+          what(rows_name));
   if (is_meta(ids) || is_meta(table) || is_meta(rows)) return true;
   const int32_t* id = ids.data<int32_t>();
   for (int64_t r = 0; r < ids.dim(0); ++r) {
@@ -36,12 +37,33 @@ bool check(const Tensor& ids, const Tensor& table, const Tensor& rows, std::stri
   return rows.elements() == 0;
 }
 
+void require_wide(const Tensor& table, std::string_view name) {
+  if (table && table.dtype() == DType::bf16) {
+    throw base::Error("[{}] table: got {}, expected f32 or f64", name, describe(table));
+  }
+}
+
 /// target[i] += source[i].
 void add_row(const float* source, float* target, int64_t count) {
   cpu::add(target, DType::f32, source, DType::f32, target, DType::f32, count);
 }
 void add_row(const double* source, double* target, int64_t count) {
   for (int64_t i = 0; i < count; ++i) target[i] += source[i];
+}
+
+/// out[i] = widened row[i].
+void widen_row(const bf16* row, float* out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(row[i]);
+}
+
+void gather_bf16(const Tensor& ids, const Tensor& table, const Tensor& out) {
+  const int64_t columns = table.dim(1);
+  const int32_t* id = ids.data<int32_t>();
+  base::parallel_for(ids.dim(0), grain_of(columns), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      widen_row(table.data<bf16>() + id[r] * columns, out.data<float>() + r * columns, columns);
+    }
+  });
 }
 
 template <typename P>
@@ -90,16 +112,19 @@ void scatter_add(const Tensor& ids, const Tensor& d_out, const Tensor& d_table) 
 
 void embedding(const Tensor& ids, const Tensor& table, Tensor out) {
   if (check(ids, table, out, "embedding", "table", "out")) return;
+  if (table.dtype() == DType::bf16) return gather_bf16(ids, table, out);
   table.dtype() == DType::f64 ? gather<double>(ids, table, out, false) : gather<float>(ids, table, out, false);
 }
 
 void embedding_add(const Tensor& ids, const Tensor& table, Tensor out) {
+  require_wide(table, "embedding_add");
   if (check(ids, table, out, "embedding_add", "table", "out")) return;
   instruction_set();
   table.dtype() == DType::f64 ? gather<double>(ids, table, out, true) : gather<float>(ids, table, out, true);
 }
 
 void embedding_backward(const Tensor& ids, const Tensor& d_out, Tensor d_table) {
+  require_wide(d_table, "embedding_backward");
   if (check(ids, d_table, d_out, "embedding_backward", "d_table", "d_out")) return;
   instruction_set();
   d_table.dtype() == DType::f64 ? scatter_add<double>(ids, d_out, d_table) : scatter_add<float>(ids, d_out, d_table);

@@ -7,7 +7,7 @@ namespace fledge::tensor {
 // Rows of a table by index. ids [R] i32; table [V, C] P, where P is f32 or f64; tensors are contiguous. An id outside
 // [0, V) throws Error naming the id, its place and V, before anything is written.
 
-/// out[r] = table[ids[r]]; out [R, C] P.
+/// out[r] = table[ids[r]]; out [R, C] P. The table may also be bf16; out is then f32.
 void embedding(const Tensor& ids, const Tensor& table, Tensor out);
 
 /// out[r] += table[ids[r]]: a second table, such as positions.

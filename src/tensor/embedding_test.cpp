@@ -40,6 +40,17 @@ TEST(Embedding, TakesAndAddsRows) {
   }
 }
 
+TEST(Embedding, WidensABf16Table) {
+  const Tensor ids = some_ids(9, 5, 1), table = make_normal({5, 33}, DType::bf16, 2);
+  const Tensor out = Tensor::empty({9, 33}, DType::f32, arena());
+  embedding(ids, table, out);
+  for (int64_t r = 0; r < 9; ++r) {
+    ASSERT_EQ(values_of(out.select(0, r)), values_of(table.select(0, ids.data<int32_t>()[r])));
+  }
+  EXPECT_ERROR(embedding_add(ids, table, out), "bf16");
+  EXPECT_ERROR(embedding_backward(ids, out, table), "bf16");
+}
+
 TEST(EmbeddingBackward, AddsRowsInOrderWhateverTheThreads) {
   on_every_target([&] {
     for (const int64_t columns : {1, 17, 64, 130, 200}) {
