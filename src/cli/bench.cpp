@@ -16,19 +16,20 @@ void add_bench_command(CLI::App& app, Context& context) {
   verb->add_option("WHAT", options->what, "matmul, train or generate")
       ->required()
       ->check(CLI::IsMember({"matmul", "train", "generate"}));
-  verb->add_option("--model", options->model, "A config.json or a model's folder (default: GPT-2's 124M shape)")
+  verb->add_option("--model", options->model,
+                   "A config.json, or a model; generate then uses its weights (default: GPT-2's 124M shape)")
       ->type_name("CONFIG|DIR")
       ->group("Model");
   add_precision_option(*verb, options->precision, "auto");
-  const auto add = [&](const char* name, int64_t& value, const char* type_name, const char* help) {
+  const auto add = [&](const char* name, auto& value, const char* type_name, const char* help) {
     verb->add_option(name, value, help)
         ->type_name(type_name)
         ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
         ->group("Work");
   };
-  add("--batch", options->batch, "B", "Sequences at once (default: 8)");
-  add("--seq", options->sequence_length, "T", "Tokens in a sequence (default: 512)");
-  add("--steps", options->steps, "N", "Steps to measure (default: 10)");
+  add("--batch", options->batch, "B", "Sequences at once (default: 8; 1 to generate)");
+  add("--seq", options->sequence_length, "T", "Tokens in a sequence, or in a prompt (default: 512)");
+  add("--steps", options->steps, "N", "Steps to measure, or tokens to generate (default: 10; 128)");
   add_json_option(*verb, options->json, "The numbers as one JSON object");
   verb->callback([options, &context] { context.run = [options, &context] { run_bench(*options, context.common); }; });
 }

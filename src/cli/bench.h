@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace CLI {
@@ -13,12 +14,12 @@ struct Context;
 struct CommonOptions;
 
 struct BenchOptions {
-  std::string what;   ///< "matmul", "train", "generate"
-  std::string model;  ///< config.json or folder; empty: GPT-2 124M
-  int64_t batch = 8;
+  std::string what;              ///< "matmul", "train", "generate"
+  std::string model;             ///< config.json, folder or file; empty: GPT-2 124M
+  std::optional<int64_t> batch;  ///< nothing: 8 to train, 1 to generate
   int64_t sequence_length = 512;
   std::string precision = "auto";
-  int64_t steps = 10;
+  std::optional<int64_t> steps;  ///< nothing: 10, or 128 tokens to generate
   bool json = false;
 };
 
@@ -26,5 +27,8 @@ void add_bench_command(CLI::App& app, Context& context);
 
 /// Tokens/s, model FLOP/s, share of the peak measured on the spot, peak memory.
 void run_bench(const BenchOptions& options, const CommonOptions& common);
+
+/// The part of it that reads prompts and makes text.
+void bench_generate(const BenchOptions& options);
 
 }  // namespace fledge::cli

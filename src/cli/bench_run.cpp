@@ -1,5 +1,3 @@
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -10,9 +8,9 @@
 #include "base/json.h"
 #include "base/parallel.h"
 #include "cli/bench.h"
+#include "cli/bench_report.h"
 #include "cli/common.h"
 #include "cli/loaded_model.h"
-#include "infer/generator.h"
 #include "tensor/elementwise.h"
 #include "tensor/peak.h"
 #include "tensor/random.h"
@@ -26,26 +24,6 @@ using tensor::DType;
 using tensor::Tensor;
 
 constexpr int64_t kWarmUpSteps = 2;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
-struct Usage {
-  int64_t minor_faults = 0;
-  size_t peak_bytes = 0;
-};
-
-Usage usage_now() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return {usage.ru_minflt, static_cast<size_t>(usage.ru_maxrss) * 1024};
-}
 
 tensor::Precision precision_of(DType type) {
   return type == DType::bf16 ? tensor::Precision::bf16 : tensor::Precision::f32;
@@ -83,19 +61,9 @@ train::Batch random_batch(int64_t rows, int64_t tokens, int64_t vocabulary, tens
   return batch;
 }
 
-void report(const base::OrderedJson& numbers, bool json) {
-  if (json) {
-    print(numbers.dump() + "\n");
-    return;
-  }
-  for (const auto& [name, value] : numbers.items()) {
-    print(fmt::format("{:<28}{}\n", name,
-                      value.is_number_float() ? fmt::format("{:.4g}", value.get<double>()) : value.dump()));
-  }
-}
-
 void bench_train(const BenchOptions& options) {
   const DType type = activation_type_of(options.precision);
+  const int64_t batch_rows = options.batch.value_or(8), step_count = options.steps.value_or(10);
   models::LoadedModel loaded = make_benchmark_model(options.model, true);
   models::LanguageModel& model = *loaded.model;
   if (options.sequence_length > model.context_length()) {
@@ -107,83 +75,39 @@ void bench_train(const BenchOptions& options) {
   const auto alone = tensor::make_single_process();
   train::TrainingStep step(model, *loaded.memory, objective, optimizer, *alone, {.activation_type = type});
   const train::Batch batch =
-      random_batch(options.batch, options.sequence_length, model.vocabulary_size(), loaded.memory->activations);
+      random_batch(batch_rows, options.sequence_length, model.vocabulary_size(), loaded.memory->activations);
   const int64_t first_sample = 0;
   std::vector<double> seconds;
   double first_loss = 0.0, last_loss = 0.0;
-  Usage before;
-  for (int64_t index = 0; index < kWarmUpSteps + options.steps; ++index) {
-    if (index == kWarmUpSteps) before = usage_now();
+  ResourceUsage before;
+  for (int64_t index = 0; index < kWarmUpSteps + step_count; ++index) {
+    if (index == kWarmUpSteps) before = resource_usage_now();
     const auto start = Clock::now();
     last_loss = step.run(index, std::span(&batch, 1), std::span(&first_sample, 1), 3e-4).loss;
     if (index == 0) first_loss = last_loss;
     if (index >= kWarmUpSteps) seconds.push_back(seconds_since(start));
   }
-  const Usage after = usage_now();
-  const double tokens = static_cast<double>(options.batch * options.sequence_length);
+  const ResourceUsage after = resource_usage_now();
+  const double tokens = static_cast<double>(batch_rows * options.sequence_length);
   const double flops = model.training_flops_per_token(options.sequence_length) * tokens / median(seconds);
   const double peak = tensor::measure_peak_flops(precision_of(type));
-  report({{"what", "train"},
-          {"parameters", model.parameters().element_count()},
-          {"batch", options.batch},
-          {"sequence_length", options.sequence_length},
-          {"dtype", std::string(tensor::name_of(type))},
-          {"threads", base::thread_count()},
-          {"seconds_per_step", median(seconds)},
-          {"tokens_per_second", tokens / median(seconds)},
-          {"flops_per_second", flops},
-          {"peak_flops_per_second", peak},
-          {"share_of_peak", flops / peak},
-          {"peak_memory_bytes", after.peak_bytes},
-          {"minor_faults_per_step",
-           static_cast<double>(after.minor_faults - before.minor_faults) / static_cast<double>(options.steps)},
-          {"first_loss", first_loss},
-          {"last_loss", last_loss}},
-         options.json);
-}
-
-void bench_generate(const BenchOptions& options) {
-  const DType type = activation_type_of(options.precision);
-  models::LoadedModel loaded = make_benchmark_model(options.model, false);
-  models::LanguageModel& model = *loaded.model;
-  const int64_t prompt_length = std::min(options.sequence_length, model.context_length() / 2);
-  const int64_t made = std::min(options.steps * 10, model.context_length() - prompt_length);
-  const base::Random random(1, 1);
-  std::vector<int32_t> prompt(static_cast<size_t>(prompt_length));
-  for (size_t index = 0; index < prompt.size(); ++index) {
-    prompt[index] = static_cast<int32_t>(random.below(static_cast<uint64_t>(model.vocabulary_size()), index));
-  }
-  infer::Generator generator(model, *loaded.memory, type);
-  infer::GenerationOptions generation;
-  generation.sampling.temperature = 0.0;
-  generation.max_tokens = 1;
-  const auto any = [](const infer::SampledToken&) { return true; };
-  generator.generate(prompt, generation, any);  // packs the weights
-  const auto prompt_start = Clock::now();
-  generator.generate(prompt, generation, any);
-  const double prompt_seconds = seconds_since(prompt_start);
-  generation.max_tokens = made;
-  Clock::time_point first;
-  int64_t count = 0;
-  generator.generate(prompt, generation, [&](const infer::SampledToken&) {
-    if (count++ == 0) first = Clock::now();
-    return true;
-  });
-  const double decode = static_cast<double>(count - 1) / seconds_since(first);
-  const auto weight_bytes = static_cast<double>(loaded.memory->encodings.bytes_in_use());
-  const double bandwidth = tensor::measure_read_bandwidth(loaded.memory->encodings.bytes_in_use());
-  report({{"what", "generate"},
-          {"parameters", model.parameters().element_count()},
-          {"dtype", std::string(tensor::name_of(type))},
-          {"threads", base::thread_count()},
-          {"prompt_tokens", prompt_length},
-          {"prompt_tokens_per_second", static_cast<double>(prompt_length) / prompt_seconds},
-          {"decode_tokens_per_second", decode},
-          {"weight_bytes", weight_bytes},
-          {"read_bandwidth", bandwidth},
-          {"share_of_bandwidth", decode * weight_bytes / bandwidth},
-          {"peak_memory_bytes", usage_now().peak_bytes}},
-         options.json);
+  report_numbers({{"what", "train"},
+                  {"parameters", model.parameters().element_count()},
+                  {"batch", batch_rows},
+                  {"sequence_length", options.sequence_length},
+                  {"dtype", std::string(tensor::name_of(type))},
+                  {"threads", base::thread_count()},
+                  {"seconds_per_step", median(seconds)},
+                  {"tokens_per_second", tokens / median(seconds)},
+                  {"flops_per_second", flops},
+                  {"peak_flops_per_second", peak},
+                  {"share_of_peak", flops / peak},
+                  {"peak_memory_bytes", after.peak_bytes},
+                  {"minor_faults_per_step",
+                   static_cast<double>(after.minor_faults - before.minor_faults) / static_cast<double>(step_count)},
+                  {"first_loss", first_loss},
+                  {"last_loss", last_loss}},
+                 options.json);
 }
 
 struct MatmulShape {
@@ -222,7 +146,7 @@ void bench_matmul(const BenchOptions& options) {
                       base::thread_count(), peak / 1e9));
   }
   for (const MatmulShape& shape : kShapes) {
-    const double seconds = time_matmul(shape, type, options.steps);
+    const double seconds = time_matmul(shape, type, options.steps.value_or(10));
     const double flops =
         2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.k) * static_cast<double>(shape.n) / seconds;
     rows.push_back(
