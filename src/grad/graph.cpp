@@ -14,8 +14,13 @@ base::Random Graph::next_random() {
 
 void Graph::record(std::string_view name, std::vector<Parameter*> parameters, std::function<void()> backward) {
   if (!recording_) return;
-  for (Parameter* parameter : parameters) first_use_.try_emplace(parameter, tape_.size());
-  tape_.push_back({name, std::move(parameters), std::move(backward)});
+  std::vector<Parameter*> single;
+  for (Parameter* parameter : parameters) {
+    if (parameter->parts().empty()) single.push_back(parameter);
+    single.insert(single.end(), parameter->parts().begin(), parameter->parts().end());
+  }
+  for (Parameter* parameter : single) first_use_.try_emplace(parameter, tape_.size());
+  tape_.push_back({name, std::move(single), std::move(backward)});
 }
 
 void Graph::backward(const Variable& loss) {

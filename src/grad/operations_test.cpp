@@ -10,7 +10,11 @@
 #include "grad/layer_norm.h"
 #include "grad/linear.h"
 #include "grad/linear_cross_entropy.h"
+#include "grad/rms_norm.h"
+#include "grad/rotary.h"
+#include "grad/swiglu.h"
 #include "support/reference_data.h"
+#include "tensor/rotary.h"
 
 namespace fledge::grad {
 namespace {
@@ -140,6 +144,61 @@ TEST(FiniteDifferences, PackedAttention) {
   }
 }
 
+TEST(FiniteDifferences, GroupedAttention) {
+  for (const int64_t window : {0, 2}) {
+    check_finite_differences(
+        {{{"q", {2, 5, 4, 3}}, {"k", {2, 5, 2, 3}}, {"v", {2, 5, 2, 4}}}, {}, [window](Graph& graph, auto& in, auto&) {
+           AttentionOptions options;
+           options.window = window;
+           return attention(graph, in["q"], in["k"], in["v"], options);
+         }});
+    check_finite_differences({{{"qkv", {2, 5, 24}}}, {}, [window](Graph& graph, auto& in, auto&) {
+                                AttentionOptions options;
+                                options.window = window;
+                                return packed_attention(graph, in["qkv"], 4, options, 2);
+                              }});
+  }
+}
+
+TEST(FiniteDifferences, RmsNorm) {
+  check_finite_differences(
+      {{{"x", {4, 3}}}, {{"weight", {3, 3}}, {"norm", {3}}}, [](Graph& graph, auto& in, auto& parameters) {
+         // x is used twice, as a residual stream is: the gradients must add up.
+         const Variable normed = rms_norm(graph, in["x"], *parameters["norm"], 1e-5);
+         normed.drop_value();
+         return linear(graph, normed, *parameters["weight"], WeightLayout::output_input, {.residual = in["x"]});
+       }});
+}
+
+TEST(FiniteDifferences, HeadRmsNorm) {
+  check_finite_differences(
+      {{{"qkv", {2, 3, 20}}}, {{"query", {4}}, {"key", {4}}}, [](Graph& graph, auto& in, auto& parameters) {
+         return head_rms_norm(graph, in["qkv"], {3, 1, 4}, *parameters["query"], *parameters["key"], 1e-5);
+       }});
+}
+
+/// Angles that are not those of any position, so that cosine and sine do not fit each other.
+Variable turned(Graph& graph, const Variable& x, int64_t heads) {
+  const Tensor angles = Tensor::from(normals(24, 8), {6, 4}, graph.arena());
+  return rotary(graph, add(graph, x, x), heads, angles);
+}
+
+TEST(FiniteDifferences, Rotary) {
+  check_finite_differences({{{"x", {2, 3, 12}}}, {}, [](Graph& graph, auto& in, auto&) {
+                              const Variable y = turned(graph, in["x"], 2);
+                              // Used twice: the gradient that arrives belongs to nobody alone.
+                              return add(graph, y, add(graph, y, in["x"]));
+                            }});
+}
+
+TEST(FiniteDifferences, SwiGlu) {
+  check_finite_differences({{{"x", {2, 3, 10}}}, {{"weight", {5, 4}}}, [](Graph& graph, auto& in, auto& parameters) {
+                              const Variable y = swiglu(graph, in["x"]);
+                              y.drop_value();
+                              return linear(graph, y, *parameters["weight"], WeightLayout::input_output);
+                            }});
+}
+
 TEST(FiniteDifferences, DropoutAndAdd) {
   check_finite_differences({{{"a", {4, 6}}, {"b", {4, 6}}}, {}, [](Graph& graph, auto& in, auto&) {
                               // Without recording dropout does nothing, so only the sum's gradient is compared.
@@ -229,6 +288,45 @@ TEST(PyTorch, LayerNorm) {
   check_reference("layer_norm", {"input"}, {"weight", "bias"}, true, [&](Graph& graph, auto& in, auto& parameters) {
     return layer_norm(graph, in["input"], *parameters["weight"], parameters["bias"].get(), epsilon);
   });
+}
+
+TEST(PyTorch, RmsNorm) {
+  const double epsilon = ReferenceData("operations/rms_norm").value("epsilon");
+  check_reference("rms_norm", {"input"}, {"weight"}, true, [&](Graph& graph, auto& in, auto& parameters) {
+    return rms_norm(graph, in["input"], *parameters["weight"], epsilon);
+  });
+  const double head_epsilon = ReferenceData("operations/head_rms_norm").value("epsilon");
+  check_reference("head_rms_norm", {"input"}, {"query_weight", "key_weight"}, false,
+                  [&](Graph& graph, auto& in, auto& parameters) {
+                    return head_rms_norm(graph, in["input"], {3, 1, 6}, *parameters["query_weight"],
+                                         *parameters["key_weight"], head_epsilon);
+                  });
+}
+
+TEST(PyTorch, Rotary) {
+  const ReferenceData data("operations/rotary");
+  check_reference("rotary", {"input"}, {}, false, [&](Graph& graph, auto& in, auto&) {
+    const Tensor positions = Tensor::from(data.integers<int32_t>("positions"), {10}, graph.arena());
+    Tensor angles = graph.empty({10, 10}, graph.parameter_type());
+    tensor::rotary_angles(positions, data.values<float>("inverse_frequencies"), 1.0, angles);
+    return rotary(graph, in["input"], 2, angles);
+  });
+}
+
+TEST(PyTorch, SwiGlu) {
+  check_reference("swiglu", {"input"}, {}, false,
+                  [](Graph& graph, auto& in, auto&) { return swiglu(graph, in["input"]); });
+}
+
+TEST(PyTorch, GroupedAttention) {
+  for (const int64_t window : {0, 4}) {
+    check_reference(window > 0 ? "window_attention" : "grouped_attention", {"query", "key", "value"}, {}, false,
+                    [window](Graph& graph, auto& in, auto&) {
+                      AttentionOptions options;
+                      options.window = window;
+                      return attention(graph, in["query"], in["key"], in["value"], options);
+                    });
+  }
 }
 
 TEST(PyTorch, Linear) {

@@ -1,9 +1,51 @@
 #include "grad/parameter.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "tensor/elementwise.h"
 
 namespace fledge::grad {
+namespace {
+
+tensor::Shape joined_shape(const std::string& name, const std::vector<Parameter*>& parts) {
+  if (parts.empty()) throw base::Error("{} joins no parameters", name);
+  tensor::Shape shape = parts.front()->shape();
+  int64_t extent = 0;
+  for (const Parameter* part : parts) {
+    extent += part->shape()[0];
+    shape[0] = part->shape()[0];
+    if (part->shape() == shape) continue;
+    throw base::Error("{} is {}, which cannot be joined to {} {}", part->name(), part->shape().text(),
+                      parts.front()->name(), parts.front()->shape().text());
+  }
+  shape[0] = extent;
+  return shape;
+}
+
+}  // namespace
+
+Parameter::Parameter(std::string name, std::vector<Parameter*> parts)
+    : name_(std::move(name)), shape_(joined_shape(name_, parts)), parts_(std::move(parts)) {}
+
+bool Parameter::begin_gradient() {
+  if (parts_.empty()) return std::exchange(has_gradient_, true);
+  const bool any = std::ranges::any_of(parts_, &Parameter::has_gradient);
+  for (Parameter* part : parts_) {
+    if (!std::exchange(part->has_gradient_, true) && any) tensor::fill(part->gradient_, 0.0);
+  }
+  return any;
+}
+
+bool Parameter::is_stored() const {
+  return stored_ || std::ranges::any_of(parts_, &Parameter::is_stored);
+}
+
+uint64_t Parameter::version() const {
+  uint64_t version = version_;
+  for (const Parameter* part : parts_) version += part->version_;
+  return version;
+}
 
 tensor::Tensor& Parameter::gradient_to_add_to() {
   if (!begin_gradient()) tensor::fill(gradient_, 0.0);
@@ -11,10 +53,10 @@ tensor::Tensor& Parameter::gradient_to_add_to() {
 }
 
 const tensor::PackedMatrix& Parameter::packed(WeightLayout layout, tensor::Precision precision, tensor::Arena& arena) {
-  if (packed_version_ != version_ || packed_layout_ != layout || packed_.precision != precision) {
-    const tensor::Tensor source = blocks_ ? wide_value(tensor::DType::f32, arena) : value_;
+  if (packed_version_ != version() || packed_layout_ != layout || packed_.precision != precision) {
+    const tensor::Tensor source = value_ ? value_ : wide_value(tensor::DType::f32, arena);
     tensor::pack(as_input_output(source, layout), precision, packed_, arena);
-    packed_version_ = version_;
+    packed_version_ = version();
     packed_layout_ = layout;
   }
   return packed_;
@@ -54,7 +96,13 @@ void Parameter::bind_stored(tensor::BlockMatrix blocks) {
 tensor::Tensor Parameter::wide_value(tensor::DType type, tensor::Arena& arena) const {
   if (value_ && value_.dtype() == type) return value_;
   tensor::Tensor wide = tensor::Tensor::empty(shape_, tensor::DType::f32, arena);
-  if (blocks_) {
+  if (!parts_.empty()) {
+    int64_t first = 0;
+    for (const Parameter* part : parts_) {
+      tensor::copy(part->wide_value(tensor::DType::f32, arena), wide.slice(0, first, part->shape()[0]));
+      first += part->shape()[0];
+    }
+  } else if (blocks_) {
     tensor::dequantize(blocks_, wide);
   } else {
     tensor::copy(value_, wide);

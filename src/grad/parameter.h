@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tensor/block_format.h"
 #include "tensor/matmul.h"
@@ -24,6 +25,10 @@ enum class WeightLayout : uint8_t {
 class Parameter {
  public:
   Parameter(std::string name, tensor::Shape shape) : name_(std::move(name)), shape_(std::move(shape)) {}
+  /// Several parameters that lie next to each other in memory, seen as one along their first dimension, so that one
+  /// product does the work of several. The parts keep their names, and what is said of the whole is said of each.
+  /// Where a part is kept as it is stored, the whole has no value() and no gradient, only its packed form.
+  Parameter(std::string name, std::vector<Parameter*> parts);
   Parameter(const Parameter&) = delete;
   Parameter& operator=(const Parameter&) = delete;
 
@@ -33,16 +38,19 @@ class Parameter {
   const tensor::Tensor& value() const { return value_; }
   tensor::Tensor& value() { return value_; }
 
+  /// Empty, but for parameters that were joined.
+  const std::vector<Parameter*>& parts() const { return parts_; }
+
   /// Whether gradients are computed for it.
   bool trainable() const { return static_cast<bool>(gradient_); }
 
   /// The gradient buffer, whose content counts only where has_gradient().
   tensor::Tensor& gradient() { return gradient_; }
-  bool has_gradient() const { return has_gradient_; }
+  bool has_gradient() const { return parts_.empty() ? has_gradient_ : parts_.front()->has_gradient(); }
   void forget_gradient() { has_gradient_ = false; }
   /// Says that the caller is about to write the gradient; returns whether it must add to what is there (true) or
   /// overwrite it (false).
-  bool begin_gradient() { return std::exchange(has_gradient_, true); }
+  bool begin_gradient();
   /// The gradient buffer for kernels that can only add: cleared first where nothing has been summed yet.
   tensor::Tensor& gradient_to_add_to();
 
@@ -57,15 +65,19 @@ class Parameter {
   /// Keeps a frozen matrix as it is stored: a bf16 tensor (usually a view of a mapped file), or quantized blocks.
   void bind_stored(tensor::Tensor value);
   void bind_stored(tensor::BlockMatrix blocks);
-  /// bind_stored() was called.
-  bool is_stored() const { return stored_; }
+  /// bind_stored() was called, for a part at least.
+  bool is_stored() const;
   const tensor::BlockMatrix& blocks() const { return blocks_; }
   /// The values in `type` (f32 or f64): value() itself, or a copy in `arena` where they are stored in another form.
   tensor::Tensor wide_value(tensor::DType type, tensor::Arena& arena) const;
 
  private:
+  /// Changes with every change of the value.
+  uint64_t version() const;
+
   std::string name_;
   tensor::Shape shape_;
+  std::vector<Parameter*> parts_;
   tensor::Tensor value_, gradient_;
   bool has_gradient_ = false;
   uint64_t version_ = 1, packed_version_ = 0;

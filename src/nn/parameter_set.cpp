@@ -21,26 +21,50 @@ tensor::Tensor view(const tensor::Tensor& flat, int64_t offset, const tensor::Sh
 
 }  // namespace
 
-grad::Parameter& ParameterSet::add(std::string name, const tensor::Shape& shape, const ParameterOptions& options) {
+grad::Parameter& ParameterSet::add_entry(std::string name, const tensor::Shape& shape, const ParameterOptions& options,
+                                         bool continues) {
   if (!index_.emplace(name, entries_.size()).second) throw base::Error("two parameters are called {}", name);
-  entries_.push_back({std::make_unique<grad::Parameter>(std::move(name), shape), options, flat_size_});
-  flat_size_ += padded(shape.elements());
-  return *entries_.back().parameter;
+  entries_.push_back({std::make_unique<grad::Parameter>(std::move(name), shape), options, 0, continues});
+  Entry& entry = entries_.back();
+  entry.offset = continues ? end_ : padded(end_);
+  end_ = entry.offset + shape.elements();
+  return *entry.parameter;
+}
+
+grad::Parameter& ParameterSet::add(std::string name, const tensor::Shape& shape, const ParameterOptions& options) {
+  return add_entry(std::move(name), shape, options, false);
+}
+
+grad::Parameter& ParameterSet::add_joined(const std::vector<NamedShape>& parts, const ParameterOptions& options) {
+  const size_t first = entries_.size();
+  std::vector<grad::Parameter*> members;
+  std::string name;
+  for (const NamedShape& part : parts) {
+    members.push_back(&add_entry(part.name, part.shape, options, !members.empty()));
+    name += (name.empty() ? "" : " + ") + part.name;
+  }
+  joined_.push_back({std::make_unique<grad::Parameter>(std::move(name), std::move(members)), first});
+  return *joined_.back().parameter;
+}
+
+void ParameterSet::bind(grad::Parameter& parameter, int64_t offset, bool trainable) const {
+  const tensor::Shape& shape = parameter.shape();
+  parameter.bind(view(values_, offset, shape), trainable ? view(gradients_, offset, shape) : tensor::Tensor());
 }
 
 void ParameterSet::allocate(Memory& memory, tensor::DType type, bool trainable) {
-  flat_size_ = 0;
+  end_ = 0;
   for (Entry& entry : entries_) {
-    entry.offset = flat_size_;
-    if (!entry.parameter->is_stored()) flat_size_ += padded(entry.parameter->shape().elements());
+    entry.offset = entry.continues ? end_ : padded(end_);
+    if (!entry.parameter->is_stored()) end_ = entry.offset + entry.parameter->shape().elements();
   }
-  values_ = tensor::Tensor::zeros({flat_size_}, type, memory.parameters);
-  if (trainable) gradients_ = tensor::Tensor::zeros({flat_size_}, type, memory.gradients);
-  for (Entry& entry : entries_) {
-    if (entry.parameter->is_stored()) continue;
-    const tensor::Shape& shape = entry.parameter->shape();
-    entry.parameter->bind(view(values_, entry.offset, shape),
-                          trainable ? view(gradients_, entry.offset, shape) : tensor::Tensor());
+  values_ = tensor::Tensor::zeros({flat_size()}, type, memory.parameters);
+  if (trainable) gradients_ = tensor::Tensor::zeros({flat_size()}, type, memory.gradients);
+  for (const Entry& entry : entries_) {
+    if (!entry.parameter->is_stored()) bind(*entry.parameter, entry.offset, trainable);
+  }
+  for (const Joined& joined : joined_) {
+    if (!joined.parameter->is_stored()) bind(*joined.parameter, entries_[joined.first].offset, trainable);
   }
 }
 
@@ -61,6 +85,10 @@ void ParameterSet::initialize(uint64_t seed) {
 grad::Parameter* ParameterSet::find(std::string_view name) const {
   const auto found = index_.find(std::string(name));
   return found == index_.end() ? nullptr : entries_[found->second].parameter.get();
+}
+
+int64_t ParameterSet::flat_size() const {
+  return padded(end_);
 }
 
 int64_t ParameterSet::element_count() const {

@@ -70,6 +70,11 @@ cpu::AttentionProblem make_problem(const Tensor& q, const Tensor& k, const Tenso
     throw base::Error("attention: {} queries and {} keys, expected no more queries than keys where causal", p.queries,
                       p.keys);
   }
+  if (options.window < 0 || (options.window > 0 && !p.causal)) {
+    throw base::Error("attention: a window of {} keys{}, expected 0 or more and causal attention", options.window,
+                      p.causal ? "" : " without causal");
+  }
+  p.window = options.window;
   p.scale = options.scale == 0 ? 1 / std::sqrt(static_cast<double>(p.head_size)) : options.scale;
   if (!(p.scale > 0) || !std::isfinite(p.scale)) {
     throw base::Error("attention: scale is {}, expected a positive number", options.scale);

@@ -20,6 +20,7 @@ struct AttentionOptions {
   double scale = 0;        ///< factor of the scores, positive; 0: 1 / sqrt(D)
   Tensor document_starts;  ///< i32 [B, Tq]: first visible key of the row (packed documents); undefined: 0
   Tensor document_ends;    ///< i32 [B, Tq]: one past the last visible key (documents, padding); undefined: Tk
+  int64_t window = 0;      ///< a query sees at most that many keys up to its own position; 0: all; needs `causal`
 
   /// Probability of dropping a normalised weight; the others are divided by 1 - dropout. Whether the weight of (row b,
   /// head h, query position, key) is dropped is a function of `random`, first_sample + b, h, and the two positions: the
@@ -70,10 +71,11 @@ PagedKeyValues make_paged_key_values(int64_t pages, int64_t heads, int64_t key_s
 /// sum of their counts; all of one type (f32, bf16 or f64), any strides with a contiguous last dimension. k and v are
 /// written into the sequences' pages behind the tokens that are there; then every query sees its sequence's keys up to
 /// its own. A query's result has the bits that attention_forward gives it with all keys in one row: it depends on
-/// neither the other sequences, nor how its sequence was cut into calls, nor where its pages lie.
+/// neither the other sequences, nor how its sequence was cut into calls, nor where its pages lie. `window` as in
+/// AttentionOptions.
 /// Throws base::Error where shapes, types or pages do not fit.
 void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const PagedKeyValues& cache,
-                     std::span<const PagedSequence> sequences, double scale, Tensor& out);
+                     std::span<const PagedSequence> sequences, double scale, Tensor& out, int64_t window = 0);
 
 /// Gradients of attention_forward (Dao 2023, algorithm 2): the weights are computed again from q, k and `logsumexp`.
 /// `out` and `logsumexp` are what the forward pass gave for the same options; d_out has the shape of out, d_q, d_k and

@@ -113,7 +113,7 @@ int64_t attention_page_tokens(DType dtype) {
 }
 
 void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const PagedKeyValues& cache,
-                     std::span<const PagedSequence> sequences, double scale, Tensor& out) {
+                     std::span<const PagedSequence> sequences, double scale, Tensor& out, int64_t window) {
   check(q, k, v, cache, sequences, out);
   if (q.device() == Device::meta || out.elements() == 0) return;
 
@@ -121,6 +121,7 @@ void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Pa
   problem.batch = 1, problem.heads = q.dim(1), problem.kv_heads = k.dim(1);
   problem.head_size = q.dim(2), problem.value_size = v.dim(2);
   problem.dtype = q.dtype(), problem.causal = true, problem.scale = scale;
+  problem.window = window;
   const cpu::AttentionBlocks& blocks = cpu::AttentionBlocks::of(problem.dtype);
 
   const cpu::PageLayout layout(blocks, problem.head_size, problem.value_size);

@@ -35,13 +35,15 @@ struct Heads {
 /// Attention of whole rows, the reference: one sequence, all its tokens at once.
 struct Row {
   Tensor q, k, v, out;
-  Row(int64_t tokens, const Heads& heads, DType dtype, uint64_t seed, Arena& arena)
+  Row(int64_t tokens, const Heads& heads, DType dtype, uint64_t seed, Arena& arena, int64_t window = 0)
       : q(random_tensor({1, tokens, heads.query, heads.size}, dtype, seed, arena)),
         k(random_tensor({1, tokens, heads.key, heads.size}, dtype, seed + 1, arena)),
         v(random_tensor({1, tokens, heads.key, heads.value_size}, dtype, seed + 2, arena)),
         out(Tensor::empty({1, tokens, heads.query, heads.value_size}, dtype, arena)) {
     Tensor none;
-    attention_forward(q, k, v, {}, out, none);
+    AttentionOptions options;
+    options.window = window;
+    attention_forward(q, k, v, options, out, none);
   }
 };
 
@@ -62,7 +64,8 @@ Tensor joined(const std::vector<Row>& rows, const std::vector<PagedSequence>& se
   return result;
 }
 
-void expect_same_bits(const Heads& heads, DType dtype, const std::vector<std::vector<int64_t>>& parts) {
+void expect_same_bits(const Heads& heads, DType dtype, const std::vector<std::vector<int64_t>>& parts,
+                      int64_t window = 0) {
   Arena arena("test");
   const int64_t page_tokens = attention_page_tokens(dtype);
   std::vector<Row> rows;
@@ -72,7 +75,7 @@ void expect_same_bits(const Heads& heads, DType dtype, const std::vector<std::ve
   for (size_t index = 0; index < parts.size(); ++index) {
     int64_t tokens = 0;
     for (const int64_t count : parts[index]) tokens += count;
-    rows.emplace_back(tokens, heads, dtype, 10 * index, arena);
+    rows.emplace_back(tokens, heads, dtype, 10 * index, arena, window);
     for (int64_t page = 0; page * page_tokens < tokens; ++page) {
       sequences[index].pages.push_back(next_page);
       next_page = (next_page + 17) % 41;  // scattered, no page twice
@@ -88,7 +91,7 @@ void expect_same_bits(const Heads& heads, DType dtype, const std::vector<std::ve
     Tensor out = Tensor::empty(expected.shape(), dtype, arena);
     paged_attention(joined(rows, sequences, &Row::q, arena), joined(rows, sequences, &Row::k, arena),
                     joined(rows, sequences, &Row::v, arena), cache, sequences,
-                    1 / std::sqrt(static_cast<double>(heads.size)), out);
+                    1 / std::sqrt(static_cast<double>(heads.size)), out, window);
     EXPECT_EQ(as_floats(out, arena), as_floats(expected, arena)) << name_of(dtype) << " step " << step;
     for (PagedSequence& sequence : sequences) sequence.length += sequence.count;
   }
@@ -100,6 +103,9 @@ TEST(PagedAttention, HasTheBitsOfARowInOnePiece) {
     expect_same_bits({3, 3, 24, 8}, dtype, {{1, 1}, {129}});
     expect_same_bits({9, 3, 64, 64}, dtype, {{1}, {2, 1, 3}});
     expect_same_bits({4, 2, 33, 40}, dtype, {{131, 1, 1, 5}, {1, 127}});
+    for (const int64_t window : {1, 70, 1000}) {
+      expect_same_bits({6, 2, 16, 16}, dtype, {{5, 1, 1}, {300, 1, 2}, {1, 40, 130, 1}}, window);
+    }
   }
 }
 

@@ -124,6 +124,54 @@ def cross_attention():
     return case.finish(torch.softmax(scores, -1) @ case.normal("value", 2, 3, 17, 7))
 
 
+def rms_norm():
+    case = Case(13)
+    case.setting("epsilon", 1e-5)
+    inputs = case.normal("input", 7, 37, scale=0.5, shift=0.3)
+    return case.finish(F.rms_norm(inputs, (37,), case.normal("weight", 37, scale=0.2, shift=1.0), 1e-5))
+
+
+def head_rms_norm():
+    # Rows of three query heads, one key head and one value head: the first two kinds are normalized, each head alone.
+    case = Case(14)
+    case.setting("epsilon", 1e-3)
+    query, key, value = (case.normal("input", 2, 5, 5 * 6)).view(2, 5, 5, 6).split([3, 1, 1], 2)
+    query = F.rms_norm(query, (6,), case.normal("query_weight", 6), 1e-3)
+    key = F.rms_norm(key, (6,), case.normal("key_weight", 6), 1e-3)
+    return case.finish(torch.cat([query, key, value], 2).flatten(2))
+
+
+def rotary():
+    # Two of three heads are turned; the positions of the rows differ.
+    case = Case(15)
+    inputs = case.normal("input", 2, 5, 3 * 10).view(2, 5, 3, 10)
+    positions = case.integers("positions", torch.tensor([[0, 1, 2, 3, 4], [7, 8, 9, 0, 1]]))
+    frequencies = 10000.0 ** (-torch.arange(0, 10, 2, dtype=torch.float32) / 10)
+    case.tensors["inverse_frequencies"] = frequencies
+    angles = (positions[..., None].float() * frequencies).repeat(1, 1, 2).double()[:, :, None]
+    turned, rest = inputs.split([2, 1], 2)
+    half = torch.cat([-turned[..., 5:], turned[..., :5]], -1)
+    return case.finish(torch.cat([turned * angles.cos() + half * angles.sin(), rest], 2).flatten(2))
+
+
+def swiglu():
+    case = Case(16)
+    gate, up = case.normal("input", 3, 5, 2 * 17, scale=3.0).chunk(2, -1)
+    return case.finish(F.silu(gate) * up)
+
+
+def grouped_attention(window):
+    # Six query heads on two key heads; the order here is B, T, H, D. With a window a token sees so many, itself the last.
+    case = Case(17 + window)
+    query, key, value = case.normal("query", 2, 13, 6, 10), case.normal("key", 2, 13, 2, 10), case.normal("value", 2, 13, 2, 8)
+    position = torch.arange(13)
+    distance = position[:, None] - position[None, :]
+    mask = (distance >= 0) & (distance < (window or 13))
+    output = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)), attn_mask=mask,
+                                            enable_gqa=True)
+    return case.finish(output.transpose(1, 2).flatten(2))
+
+
 def cross_entropy():
     case = Case(10)
     logits = case.normal("logits", 9, 43, scale=4.0)
@@ -160,6 +208,10 @@ OPERATIONS = {
     "layer_norm": layer_norm,
     "gelu_tanh": lambda: activation("tanh"),
     "gelu_exact": lambda: activation("none"),
+    "rms_norm": rms_norm,
+    "head_rms_norm": head_rms_norm,
+    "rotary": rotary,
+    "swiglu": swiglu,
     "embedding": embedding,
     "linear": linear,
     "linear_gelu_tanh": linear_gelu,
@@ -167,6 +219,8 @@ OPERATIONS = {
     "long_causal_attention": long_causal_attention,
     "packed_attention": packed_attention,
     "cross_attention": cross_attention,
+    "grouped_attention": lambda: grouped_attention(0),
+    "window_attention": lambda: grouped_attention(4),
     "cross_entropy": cross_entropy,
     "linear_cross_entropy": linear_cross_entropy,
     "adamw": adamw,

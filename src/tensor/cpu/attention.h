@@ -55,6 +55,7 @@ struct AttentionProblem {
   bool causal;
   double scale;
   const int32_t *starts = nullptr, *ends = nullptr;  ///< [batch, queries] contiguous, or nullptr
+  int64_t window = 0;                                ///< most keys that a causal query sees; 0: all
   AttentionDropout dropout;
 
   int64_t group() const { return heads / kv_heads; }
@@ -62,7 +63,8 @@ struct AttentionProblem {
   KeyRange range(int64_t batch_row, int64_t query) const {
     const int64_t index = batch_row * queries + query;
     KeyRange range{0, causal ? position(query) + 1 : keys};
-    if (starts != nullptr) range.first = std::max<int64_t>(0, starts[index]);
+    if (window > 0) range.first = std::max<int64_t>(0, position(query) + 1 - window);
+    if (starts != nullptr) range.first = std::max<int64_t>(range.first, starts[index]);
     if (ends != nullptr) range.end = std::min<int64_t>(range.end, ends[index]);
     return range;
   }
