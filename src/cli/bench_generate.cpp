@@ -106,7 +106,7 @@ void bench_generate(const BenchOptions& options) {
   // their own, and a sequence's text starts from one token.
   const Speeds reading = measure(scheduler, batch, prompt_tokens, 1, model.vocabulary_size());
   const Speeds writing = measure(scheduler, batch, 1, made, model.vocabulary_size());
-  const Speeds behind_prompt = measure(scheduler, 1, prompt_tokens, made, model.vocabulary_size());
+  const Speeds behind_prompts = measure(scheduler, batch, prompt_tokens, made, model.vocabulary_size());
 
   const size_t weight_bytes = loaded.memory->encodings.bytes_in_use();
   const double bandwidth = tensor::measure_read_bandwidth(weight_bytes);
@@ -119,7 +119,7 @@ void bench_generate(const BenchOptions& options) {
                                {"prompt_tokens_per_second", reading.prompt},
                                {"made_tokens", made},
                                {"decode_tokens_per_second", writing.decode},
-                               {"decode_behind_prompt_tokens_per_second", behind_prompt.decode},
+                               {"decode_behind_prompts_tokens_per_second", behind_prompts.decode},
                                {"weight_bytes", weight_bytes},
                                {"read_bandwidth", bandwidth}};
   if (batch == 1) {

@@ -25,6 +25,12 @@ void add_eval_command(CLI::App& app, Context& context) {
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
       ->group("Measure");
+  verb->add_option("--chunk", options->chunk,
+                   "Cut the text into chunks of N tokens and score the second half of each, as llama.cpp does")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{4}, int64_t{1} << 31))
+      ->excludes("--stride")
+      ->group("Measure");
   add_precision_option(*verb, options->precision, "auto");
   add_json_option(*verb, options->json, "The numbers as one JSON object");
   verb->callback([options, &context] { context.run = [options, &context] { run_eval(*options, context.common); }; });

@@ -15,6 +15,7 @@ struct CommonOptions;
 struct EvaluateOptions {
   std::string model;       ///< folder
   std::string perplexity;  ///< text file
+  int64_t chunk = 0;       ///< tokens of a chunk whose second half is scored; 0: windows by stride
   int64_t stride = 0;      ///< tokens between windows; 0: the model's context
   std::string precision = "auto";
   bool json = false;

@@ -14,11 +14,11 @@ void run_eval(const EvaluateOptions& options, const CommonOptions& common) {
   const nn::Tokenizer tokenizer = open_tokenizer(opened);
   const base::MappedFile text(options.perplexity);
   const std::vector<int32_t> ids = tokenizer.encode(text.text(), {.match_special = false});
-  const train::Perplexity result =
-      train::measure_perplexity(opened.model(), opened.memory(), ids, static_cast<int64_t>(text.text().size()),
-                                {.stride = options.stride}, opened.activation_type, [&](int64_t done, int64_t total) {
-                                  progress.update({static_cast<double>(done), static_cast<double>(total), {}});
-                                });
+  const train::Perplexity result = train::measure_perplexity(
+      opened.model(), opened.memory(), ids, static_cast<int64_t>(text.text().size()),
+      {.stride = options.stride, .chunk = options.chunk}, opened.activation_type, [&](int64_t done, int64_t total) {
+        progress.update({static_cast<double>(done), static_cast<double>(total), {}});
+      });
   progress.finish("");
   if (options.json) {
     const base::OrderedJson json = {{"loss", result.loss()},

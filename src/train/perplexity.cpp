@@ -32,6 +32,15 @@ std::vector<Window> cut_windows(int64_t tokens, int64_t context, int64_t stride)
   return windows;
 }
 
+/// Whole chunks, of each the tokens behind the middle one.
+std::vector<Window> cut_chunks(int64_t tokens, int64_t chunk) {
+  std::vector<Window> windows;
+  for (int64_t begin = 0; begin + chunk <= tokens; begin += chunk) {
+    windows.push_back({begin, begin + chunk, begin + chunk / 2 + 1});
+  }
+  return windows;
+}
+
 /// Sum of the losses of some windows, padded to the longest.
 double score(models::LanguageModel& model, nn::Memory& memory, std::span<const int32_t> ids,
              std::span<const Window> windows, tensor::DType activation_type) {
@@ -78,7 +87,14 @@ Perplexity measure_perplexity(models::LanguageModel& model, nn::Memory& memory, 
   }
   const auto tokens = static_cast<int64_t>(ids.size());
   if (tokens < 2) throw base::Error("the text has {} tokens; perplexity needs at least two", tokens);
-  const std::vector<Window> windows = cut_windows(tokens, context, stride);
+  if (options.chunk != 0 && (options.stride != 0 || options.chunk < 4 || options.chunk > context)) {
+    throw base::UsageError("a chunk of {} tokens{}; it can be 4 to the model's context of {}, without a stride",
+                           options.chunk, options.stride != 0 ? " with a stride" : "", context);
+  }
+  if (tokens < options.chunk)
+    throw base::Error("the text has {} tokens, less than a chunk of {}", tokens, options.chunk);
+  const std::vector<Window> windows =
+      options.chunk != 0 ? cut_chunks(tokens, options.chunk) : cut_windows(tokens, context, stride);
   Perplexity result;
   result.bytes = bytes;
   const auto rows = static_cast<size_t>(std::max<int64_t>(1, options.rows));
@@ -86,7 +102,7 @@ Perplexity measure_perplexity(models::LanguageModel& model, nn::Memory& memory, 
     const auto part = std::span(windows).subspan(first, std::min(rows, windows.size() - first));
     result.nats += score(model, memory, ids, part, activation_type);
     for (const Window& window : part) result.tokens += window.end - window.scored;
-    if (on_progress) on_progress(result.tokens, tokens - 1);
+    if (on_progress) on_progress(part.back().end, windows.back().end);
   }
   return result;
 }

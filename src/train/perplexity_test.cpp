@@ -66,6 +66,22 @@ TEST(Perplexity, ScoresEveryTokenOnceWithTheContextOfItsWindow) {
   }
 }
 
+TEST(Perplexity, ChunksScoreTheirSecondHalf) {
+  Fixture fixture(27);
+  double expected = 0.0;
+  for (const int64_t begin : {0, 8, 16}) {
+    for (int64_t token = begin + 5; token < begin + 8; ++token) expected += fixture.loss_of(begin, token);
+  }
+  const Perplexity result =
+      measure_perplexity(fixture.model, fixture.memory, fixture.ids, 100, {.chunk = 8, .rows = 2}, DType::f64);
+  EXPECT_NEAR(result.nats, expected, 1e-10 * expected);
+  EXPECT_EQ(result.tokens, 9);
+  for (const PerplexityOptions& wrong : {PerplexityOptions{.chunk = 13}, {.chunk = 3}, {.stride = 2, .chunk = 8}}) {
+    EXPECT_THROW(measure_perplexity(fixture.model, fixture.memory, fixture.ids, 9, wrong, DType::f64),
+                 base::UsageError);
+  }
+}
+
 TEST(Perplexity, RefusesBadStridesAndShortTexts) {
   Fixture fixture(20);
   EXPECT_THROW(measure_perplexity(fixture.model, fixture.memory, fixture.ids, 9, {.stride = 13}, DType::f64),
