@@ -1,19 +1,24 @@
 // Times the tokenizer on a text; bench/peers/tokenizer.py runs it in turn with other tokenizers.
 //   bench_tokenizer encode TOKENIZER TEXT [--pattern NAME] [--repeat N] [--documents BYTES] [--ids FILE]
 //   bench_tokenizer train TEXT OUT [--pattern NAME] [--vocab-size N] [--min-frequency N] [--lines]
+//   bench_tokenizer texts TOKENIZER    (tests/reference/compare_tokenizers.py runs this)
 // Prints one line of JSON. With --documents the text is cut at line ends into documents of about that size, which are
-// encoded as a batch by all threads (OMP_NUM_THREADS); otherwise it is one text for one thread.
+// encoded as a batch by all threads (OMP_NUM_THREADS); otherwise it is one text for one thread. "texts" reads lines
+// {"text": ...} from standard input and prints for each the ids without and with the special tokens around the text,
+// and what they decode to.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <iostream>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "nn/text/bpe_trainer.h"
 #include "nn/text/tokenizer.h"
 
@@ -102,6 +107,24 @@ void train(const Arguments& arguments) {
              tokenizer.vocabulary_size());
 }
 
+void print_texts(const Arguments& arguments) {
+  const auto tokenizer = nn::Tokenizer::load(arguments.words.at(1));
+  for (std::string line; std::getline(std::cin, line);) {
+    const auto text = base::json_require<std::string>(base::parse_json(line, "standard input"), "text", "a line");
+    const auto ids = tokenizer.encode(text), special_ids = tokenizer.encode(text, {.add_special = true});
+    nn::StreamDecoder stream(tokenizer, false);
+    std::string streamed;
+    for (const int32_t id : special_ids) streamed += stream.push(id);
+    streamed += stream.finish();
+    const base::Json result = {{"ids", ids},
+                               {"special_ids", special_ids},
+                               {"text", tokenizer.decode(ids)},
+                               {"special_text", tokenizer.decode(special_ids)},
+                               {"streamed", streamed}};
+    fmt::print("{}\n", result.dump(-1, ' ', true, base::Json::error_handler_t::replace));
+  }
+}
+
 }  // namespace
 
 int main(int count, char** values) {
@@ -110,7 +133,9 @@ int main(int count, char** values) {
     const std::string verb = arguments.words.empty() ? "" : arguments.words[0];
     if (arguments.words.size() == 3 && verb == "encode") return encode(arguments), 0;
     if (arguments.words.size() == 3 && verb == "train") return train(arguments), 0;
-    std::fprintf(stderr, "usage: bench_tokenizer encode TOKENIZER TEXT | train TEXT OUT (see the source)\n");
+    if (arguments.words.size() == 2 && verb == "texts") return print_texts(arguments), 0;
+    std::fprintf(stderr,
+                 "usage: bench_tokenizer encode TOKENIZER TEXT | train TEXT OUT | texts TOKENIZER (see the source)\n");
     return 2;
   } catch (const base::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -4,12 +4,12 @@
 #include <bit>
 #include <cstring>
 #include <functional>
-#include <iterator>
 #include <limits>
 #include <utility>
 
 #include "base/error.h"
-#include "nn/text/piece_cache.h"
+#include "nn/text/cached_encoding.h"
+#include "nn/text/utf8.h"
 
 namespace fledge::nn {
 namespace {
@@ -39,8 +39,13 @@ struct BpeModel::BpeScratch : Scratch {
   std::vector<uint64_t> heap;
 };
 
-BpeModel::BpeModel(std::span<const std::string> tokens, std::vector<BpeMerge> merges, bool whole_piece_first)
-    : vocabulary_(tokens), merges_(std::move(merges)), whole_piece_first_(whole_piece_first) {
+BpeModel::BpeModel(std::span<const std::string> tokens, std::vector<BpeMerge> merges, bool whole_piece_first,
+                   std::optional<BpeCharacters> characters)
+    : vocabulary_(tokens),
+      merges_(std::move(merges)),
+      whole_piece_first_(whole_piece_first),
+      characters_(std::move(characters)),
+      fallback_(vocabulary_) {
   for (int byte = 0; byte < 256; ++byte) {
     const char letter = static_cast<char>(byte);
     byte_ids_[byte] = vocabulary_.find({&letter, 1}).value_or(-1);
@@ -72,39 +77,8 @@ BpeModel::Found BpeModel::find_merge(int32_t left, int32_t right) const {
 void BpeModel::encode(std::span<const std::string_view> pieces, const char* readable_end, Scratch& scratch,
                       std::vector<int32_t>& ids) const {
   auto& state = static_cast<BpeScratch&>(scratch);
-  constexpr size_t kGroup = 64;
-  PieceCache::Key keys[kGroup];
-  uint64_t hashes[kGroup];
-  // Ids gather here, so that the vector grows once for many pieces.
-  int32_t found[4 * PieceCache::kLongestPiece];
-  size_t waiting = 0;
-  const auto flush = [&] {
-    ids.insert(ids.end(), found, found + waiting);
-    waiting = 0;
-  };
-  for (size_t first = 0; first < pieces.size(); first += kGroup) {
-    const auto group = pieces.subspan(first, std::min(kGroup, pieces.size() - first));
-    // First all keys, so that the slots of later pieces are on their way while earlier ones are looked up.
-    for (size_t i = 0; i < group.size(); ++i) {
-      if (group[i].size() > PieceCache::kLongestPiece) continue;
-      keys[i] = PieceCache::key_of(group[i], readable_end);
-      hashes[i] = keys[i].slot_hash();
-      state.cache.prefetch(hashes[i]);
-    }
-    for (size_t i = 0; i < group.size(); ++i) {
-      const std::string_view piece = group[i];
-      const bool cached = piece.size() <= PieceCache::kLongestPiece;
-      if (waiting + PieceCache::kLongestPiece > std::size(found)) flush();
-      const size_t count = cached ? state.cache.find(keys[i], hashes[i], piece, found + waiting) : 0;
-      waiting += count;
-      if (count > 0) continue;
-      flush();
-      encode_piece(piece, state);
-      ids.insert(ids.end(), state.parts.begin(), state.parts.end());
-      if (cached) state.cache.insert(keys[i], hashes[i], piece, state.parts);
-    }
-  }
-  flush();
+  encode_with_cache(
+      pieces, readable_end, state.cache, state.parts, [&](std::string_view piece) { encode_piece(piece, state); }, ids);
 }
 
 void BpeModel::encode_piece(std::string_view piece, BpeScratch& scratch) const {
@@ -119,13 +93,52 @@ void BpeModel::encode_piece(std::string_view piece, BpeScratch& scratch) const {
     throw base::Error("a text has a stretch of {} bytes without a place to split; at most {} can be encoded",
                       piece.size(), kLongestPiece - 1);
   }
+  characters_ ? begin_with_characters(piece, scratch) : begin_with_bytes(piece, scratch);
+  scratch.parts.size() <= kShortPiece ? merge_short(scratch) : merge_long(scratch);
+}
+
+void BpeModel::begin_with_bytes(std::string_view piece, BpeScratch& scratch) const {
   scratch.parts.resize(piece.size());
   for (size_t i = 0; i < piece.size(); ++i) {
     const auto byte = static_cast<uint8_t>(piece[i]);
     if (byte_ids_[byte] < 0) throw base::Error("the tokenizer has no token for the byte 0x{:02X} of the text", byte);
     scratch.parts[i] = byte_ids_[byte];
   }
-  piece.size() <= kShortPiece ? merge_short(scratch) : merge_long(scratch);
+}
+
+/// The order in which unknown characters and bytes come out is that of Hugging Face, also where a character falls back
+/// to bytes between two unknown ones: an unknown token waits for the next one that is known.
+void BpeModel::begin_with_characters(std::string_view piece, BpeScratch& scratch) const {
+  const BpeCharacters& rules = *characters_;
+  const bool bare = rules.continuing_prefix.empty() && rules.end_suffix.empty();
+  bool unknown_waits = false;
+  std::string name;
+  for (size_t position = 0, length = 0; position < piece.size(); position += length) {
+    length = std::max<size_t>(1, utf8_length(piece, position));
+    std::string_view symbol = piece.substr(position, length);
+    if (!bare) {
+      name = position > 0 ? rules.continuing_prefix : "";
+      name += symbol;
+      if (position + length == piece.size()) name += rules.end_suffix;
+      symbol = name;
+    }
+    const std::optional<int32_t> id = find_symbol(symbol);
+    if (id) {
+      if (unknown_waits) scratch.parts.push_back(*rules.unknown);
+      unknown_waits = false;
+      scratch.parts.push_back(*id);
+    } else if (!(rules.byte_fallback && fallback_.append(symbol, scratch.parts)) && rules.unknown) {
+      if (unknown_waits && !rules.fuse_unknown) scratch.parts.push_back(*rules.unknown);
+      unknown_waits = true;
+    }
+  }
+  if (unknown_waits) scratch.parts.push_back(*rules.unknown);
+}
+
+std::optional<int32_t> BpeModel::find_symbol(std::string_view symbol) const {
+  if (symbol.size() > 1) return vocabulary_.find(symbol);
+  const int32_t id = byte_ids_[static_cast<uint8_t>(symbol[0])];
+  return id < 0 ? std::nullopt : std::optional(id);
 }
 
 void BpeModel::merge_short(BpeScratch& scratch) const {

@@ -1,5 +1,7 @@
 #include "nn/text/normalization.h"
 
+#include <utf8proc.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <unordered_map>
@@ -54,6 +56,20 @@ void decompose(char32_t c, std::vector<Character>& characters) {
   }
 }
 
+/// Appends the full compatibility decomposition of a character.
+void decompose_compatibly(char32_t c, std::vector<Character>& characters) {
+  constexpr utf8proc_ssize_t kLongest = 32;  // U+FDFA has 18
+  utf8proc_int32_t parts[kLongest];
+  int boundary = UTF8PROC_BOUNDCLASS_START;
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
+  const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, kLongest, options, &boundary);
+  if (count <= 0 || count > kLongest) return decompose(c, characters);
+  for (utf8proc_ssize_t i = 0; i < count; ++i) {
+    const auto part = static_cast<char32_t>(parts[i]);
+    characters.push_back({part, combining_class(part)});
+  }
+}
+
 std::unordered_map<uint64_t, char32_t> make_compositions() {
   std::unordered_map<uint64_t, char32_t> compositions;
   for (size_t i = 0; i < kDecompositions_count; ++i) {
@@ -104,14 +120,16 @@ void compose_all(std::vector<Character>& characters) {
   characters.resize(kept);
 }
 
-void append_nfc(std::string_view valid, std::string& result) {
+void append_normal_form(std::string_view valid, NormalForm form, std::string& result) {
+  const bool compatible = form == NormalForm::kKc || form == NormalForm::kKd;
   std::vector<Character> characters;
   characters.reserve(valid.size());
   for (size_t position = 0, length = 0; position < valid.size(); position += length) {
-    decompose(decode_utf8(valid.data() + position, length), characters);
+    const char32_t c = decode_utf8(valid.data() + position, length);
+    compatible ? decompose_compatibly(c, characters) : decompose(c, characters);
   }
   order_marks(characters);
-  compose_all(characters);
+  if (form == NormalForm::kC || form == NormalForm::kKc) compose_all(characters);
   for (const Character& c : characters) append_utf8(result, c.code_point);
 }
 
@@ -123,6 +141,10 @@ bool is_surely_nfc(std::string_view text) {
 }
 
 std::string to_nfc(std::string_view text) {
+  return to_normal_form(text, NormalForm::kC);
+}
+
+std::string to_normal_form(std::string_view text, NormalForm form) {
   std::string result;
   result.reserve(text.size());
   for (size_t position = 0; position < text.size();) {
@@ -131,7 +153,7 @@ std::string to_nfc(std::string_view text) {
       // An ASCII character never joins what is before it, so that text may be cut there: memory stays small.
       size_t end = std::min(valid_end, position + kSliceBytes);
       while (end < valid_end && static_cast<signed char>(text[end]) < 0) ++end;
-      append_nfc(text.substr(position, end - position), result);
+      append_normal_form(text.substr(position, end - position), form, result);
       position = end;
     }
     position = invalid_utf8_end(text, valid_end);

@@ -1,5 +1,6 @@
 #include "nn/text/pre_tokenizer.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -26,29 +27,45 @@ class Sequence : public PreTokenizer {
  public:
   explicit Sequence(std::vector<std::unique_ptr<PreTokenizer>> steps) : steps_(std::move(steps)) {}
 
-  void split(std::string_view text, PieceSink& sink) const override { Step(*this, 0, sink).split(text); }
+  void split(std::string_view text, PieceSink& sink) const override { split_part(text, true, sink); }
+
+  void split_part(std::string_view text, bool begins_text, PieceSink& sink) const override {
+    split_with(0, text, begins_text, sink);
+  }
+
+  bool rewrites() const override {
+    return std::any_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->rewrites(); });
+  }
 
  private:
-  /// Passes the pieces of step `index` on to the next step, and those of the last one to the caller's sink.
+  /// Passes the pieces of step `index` on to the next step.
   class Step : public PieceSink {
    public:
-    Step(const Sequence& sequence, size_t index, PieceSink& last) : sequence_(sequence), index_(index), last_(last) {}
-
-    void split(std::string_view text) {
-      const bool is_last = index_ + 1 == sequence_.steps_.size();
-      sequence_.steps_[index_]->split(text, is_last ? last_ : *this);
-    }
+    Step(const Sequence& sequence, size_t index, std::string_view text, bool begins_text, PieceSink& last)
+        : sequence_(sequence), index_(index), begin_(text.data()), begins_text_(begins_text), last_(last) {}
 
     void take(std::span<const std::string_view> pieces) override {
-      Step next(sequence_, index_ + 1, last_);
-      for (const std::string_view piece : pieces) next.split(piece);
+      for (const std::string_view piece : pieces) {
+        // A rewritten text lies elsewhere; what comes first of it is its beginning.
+        const bool is_first = sequence_.steps_[index_]->rewrites() || piece.data() == begin_;
+        sequence_.split_with(index_ + 1, piece, begins_text_ && is_first, last_);
+        begins_text_ = false;
+      }
     }
 
    private:
     const Sequence& sequence_;
     size_t index_;
+    const char* begin_;
+    bool begins_text_;
     PieceSink& last_;
   };
+
+  void split_with(size_t index, std::string_view text, bool begins_text, PieceSink& last) const {
+    if (index + 1 == steps_.size()) return steps_[index]->split_part(text, begins_text, last);
+    Step next(*this, index, text, begins_text, last);
+    steps_[index]->split_part(text, begins_text, next);
+  }
 
   std::vector<std::unique_ptr<PreTokenizer>> steps_;
 };

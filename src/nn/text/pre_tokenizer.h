@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -9,7 +10,7 @@
 
 namespace fledge::nn {
 
-/// Receives the pieces of a text in order, many at a time. Together they are the text without a gap.
+/// Receives the pieces of a text in order, many at a time. They are valid during the call.
 class PieceSink {
  public:
   virtual ~PieceSink() = default;
@@ -40,14 +41,21 @@ class PieceBatch {
   std::string_view pieces_[kCapacity];
 };
 
-/// Cuts text into the pieces inside which tokens are formed; no token crosses from one piece into the next.
-/// Immutable after construction, so that threads may share it.
+/// Cuts text into the pieces inside which tokens are formed; no token crosses from one piece into the next. Together
+/// they are the text without a gap, unless the kind says that it drops or rewrites something. Immutable after
+/// construction, so that threads may share it.
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
 
   /// Splits `text`, which must be valid UTF-8. Throws base::Error where a regular expression cannot be run on it.
   virtual void split(std::string_view text, PieceSink& sink) const = 0;
+
+  /// The same where it matters whether `text` stands at the very beginning of what is encoded.
+  virtual void split_part(std::string_view text, bool /*begins_text*/, PieceSink& sink) const { split(text, sink); }
+
+  /// Whether pieces may lie in memory of the splitter's own instead of in `text`.
+  virtual bool rewrites() const { return false; }
 
   /// Whether a line feed between two visible ASCII characters always ends a piece, whatever stands around them. A long
   /// text may then be cut behind it and its parts split on their own.
@@ -77,6 +85,34 @@ std::unique_ptr<PreTokenizer> make_regex_splitter(const std::string& regex, std:
 
 /// The same without looking for a scanner: what the scanners are tested against.
 std::unique_ptr<PreTokenizer> make_pcre2_splitter(const std::string& regex, std::string_view origin);
+
+/// What becomes of the matches of a Split and of what lies between them, by the names of Hugging Face.
+enum class SplitBehavior { kIsolated, kRemoved, kContiguous, kMergedWithPrevious, kMergedWithNext };
+
+/// A Split of tokenizer.json. With `invert`, what lies between the matches counts as the matches.
+std::unique_ptr<PreTokenizer> make_match_splitter(const std::string& regex, SplitBehavior behavior, bool invert,
+                                                  std::string_view origin);
+
+/// Splits at single characters that have one of `properties` (CharacterProperty); every one is a match of its own.
+std::unique_ptr<PreTokenizer> make_property_splitter(uint8_t properties, SplitBehavior behavior);
+
+/// BERT's words: at white space, which is dropped, and around each punctuation character.
+std::unique_ptr<PreTokenizer> make_bert_splitter();
+
+/// SentencePiece's words: spaces become `replacement`, and each piece begins with it.
+struct MetaspaceOptions {
+  enum class Prepend { kAlways, kFirst, kNever };
+  std::string replacement = "\u2581";
+  Prepend prepend = Prepend::kAlways;  ///< kFirst: at the beginning of what is encoded alone
+  bool split = true;                   ///< without it the text stays one piece
+};
+std::unique_ptr<PreTokenizer> make_metaspace_splitter(MetaspaceOptions options);
+
+/// Puts a space in front of each piece that does not begin with one.
+std::unique_ptr<PreTokenizer> make_space_prefixer();
+
+/// Writes the bytes of each piece in the byte alphabet.
+std::unique_ptr<PreTokenizer> make_byte_alphabet_writer();
 
 /// Applies each splitter to the pieces of the one before it.
 std::unique_ptr<PreTokenizer> make_sequence(std::vector<std::unique_ptr<PreTokenizer>> steps);

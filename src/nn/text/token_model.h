@@ -9,8 +9,7 @@
 
 namespace fledge::nn {
 
-/// Turns pieces of text into token ids. The seam at which byte-level BPE stands today and WordPiece or Unigram may
-/// stand later. Immutable after construction, so that threads may share it.
+/// Turns pieces of text into token ids. Immutable after construction, so that threads may share it.
 class TokenModel {
  public:
   virtual ~TokenModel() = default;
@@ -23,7 +22,8 @@ class TokenModel {
   virtual std::unique_ptr<Scratch> new_scratch() const = 0;
 
   /// Appends the ids of each piece to `ids`. Bytes up to `readable_end` may be read behind a piece; it is at or after
-  /// the end of the last piece. `scratch` came from this model's new_scratch() and serves one thread at a time.
+  /// the end of the last piece, or null where nothing behind a piece may be read. `scratch` came from this model's
+  /// new_scratch() and serves one thread at a time.
   virtual void encode(std::span<const std::string_view> pieces, const char* readable_end, Scratch& scratch,
                       std::vector<int32_t>& ids) const = 0;
 

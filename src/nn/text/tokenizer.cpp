@@ -44,12 +44,20 @@ class Tokenizer::ScratchPool {
 class Tokenizer::Encoder : PieceSink {
  public:
   explicit Encoder(const Tokenizer& tokenizer)
-      : tokenizer_(tokenizer), parts_(tokenizer.parts_), scratch_(tokenizer.pool_->take()) {}
+      : tokenizer_(tokenizer),
+        parts_(tokenizer.parts_),
+        rewrites_(parts_.pre_tokenizer->rewrites()),
+        scratch_(tokenizer.pool_->take()) {}
   ~Encoder() override { tokenizer_.pool_->give_back(std::move(scratch_)); }
 
   /// Appends the ids of a text to `ids`.
   void encode(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& ids) {
     ids_ = &ids;
+    std::string valid;
+    if (parts_.decoding && valid_utf8_end(text, 0) < text.size()) {
+      valid = to_valid_utf8(text);
+      text = valid;
+    }
     if (options.add_special) ids.insert(ids.end(), parts_.prefix.begin(), parts_.prefix.end());
     encode_between(text, options.match_special);
     if (options.add_special) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
@@ -57,15 +65,27 @@ class Tokenizer::Encoder : PieceSink {
 
  private:
   void encode_between(std::string_view text, bool match_special) {
-    const auto add_token = [&](const AddedToken& token) { ids_->push_back(token.id); };
-    const auto encode_normalized = [&](std::string_view part) { encode_plain(part); };
+    bool begins_text = true;
+    const auto add_token = [&](const AddedToken& token) {
+      begins_text = false;
+      ids_->push_back(token.id);
+    };
+    const auto encode_normalized = [&](std::string_view part) {
+      encode_plain(part, begins_text);
+      begins_text = false;
+    };
     const auto encode_raw = [&](std::string_view part) {
       std::string normalized;
-      if (parts_.normalize_to_nfc && !is_surely_nfc(part)) {
+      if (parts_.normalization) {
+        normalized = part;
+        parts_.normalization->apply(normalized);
+        part = normalized;
+      } else if (parts_.normalize_to_nfc && !is_surely_nfc(part)) {
         normalized = to_nfc(part);
         part = normalized;
       }
       tokenizer_.normalized_matcher_->split(part, match_special, encode_normalized, add_token);
+      begins_text = false;
     };
     tokenizer_.raw_matcher_->split(text, match_special, encode_raw, add_token);
   }
@@ -74,7 +94,7 @@ class Tokenizer::Encoder : PieceSink {
     parts_.model->encode(pieces, readable_end_, *scratch_, *ids_);
   }
 
-  void encode_plain(std::string_view text) {
+  void encode_plain(std::string_view text, bool begins_text) {
     std::string with_space;
     if (parts_.add_prefix_space && !text.starts_with(' ')) {
       with_space.reserve(text.size() + 1);
@@ -82,10 +102,15 @@ class Tokenizer::Encoder : PieceSink {
       with_space += text;
       text = with_space;
     }
-    readable_end_ = text.data() + text.size();
+    // Of pieces in memory of their own, nothing behind them may be read.
+    readable_end_ = rewrites_ ? nullptr : text.data() + text.size();
+    if (parts_.decoding) return parts_.pre_tokenizer->split_part(text, begins_text, *this);
     for (size_t position = 0; position < text.size();) {
       const size_t valid_end = valid_utf8_end(text, position);
-      if (valid_end > position) parts_.pre_tokenizer->split(text.substr(position, valid_end - position), *this);
+      if (valid_end > position) {
+        const std::string_view valid = text.substr(position, valid_end - position);
+        parts_.pre_tokenizer->split_part(valid, begins_text && position == 0, *this);
+      }
       position = invalid_utf8_end(text, valid_end);
       const std::string_view invalid = text.substr(valid_end, position - valid_end);
       if (!invalid.empty()) take({&invalid, 1});
@@ -94,6 +119,7 @@ class Tokenizer::Encoder : PieceSink {
 
   const Tokenizer& tokenizer_;
   const TokenizerParts& parts_;
+  const bool rewrites_;
   std::unique_ptr<TokenModel::Scratch> scratch_;
   std::vector<int32_t>* ids_ = nullptr;
   const char* readable_end_ = nullptr;
@@ -109,8 +135,13 @@ Tokenizer::Tokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
     vocabulary_size_ = std::max(vocabulary_size_, tokens[i].id + 1);
     (tokens[i].normalized ? normalized : raw).push_back(tokens[i]);
   }
-  if (parts_.normalize_to_nfc) {
-    for (AddedToken& token : normalized) token.content = to_nfc(token.content);
+  for (AddedToken& token : normalized) {
+    if (parts_.normalization) {
+      parts_.normalization->apply(token.content);
+      normalized_names_[token.id] = token.content;
+    } else if (parts_.normalize_to_nfc) {
+      token.content = to_nfc(token.content);
+    }
   }
   raw_matcher_ = std::make_unique<AddedTokenMatcher>(std::move(raw));
   normalized_matcher_ = std::make_unique<AddedTokenMatcher>(std::move(normalized));
@@ -152,10 +183,14 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::s
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string text;
+  std::optional<Decoder::Stream> stream;
+  if (parts_.decoding) stream.emplace(*parts_.decoding);
   for (const int32_t id : ids) {
     if (skip_special && is_special(id)) continue;
-    text += token_bytes(id);
+    const std::string_view token = decoder_input(id);
+    stream ? text += stream->push(token) : text += token;
   }
+  if (stream) text += stream->finish();
   return text;
 }
 
@@ -168,6 +203,12 @@ std::string_view Tokenizer::token_bytes(int32_t id) const {
   if (const AddedToken* token = added(id)) return token->content;
   if (id >= 0 && id < parts_.model->size()) return parts_.model->token_bytes(id);
   throw base::Error("the token id {} is not in the vocabulary, whose ids run from 0 to {}", id, vocabulary_size_ - 1);
+}
+
+/// The decoder is given added tokens as they are looked for, as Hugging Face does.
+std::string_view Tokenizer::decoder_input(int32_t id) const {
+  const auto normalized = normalized_names_.find(id);
+  return normalized == normalized_names_.end() ? token_bytes(id) : std::string_view(normalized->second);
 }
 
 bool Tokenizer::is_special(int32_t id) const {
@@ -191,6 +232,10 @@ std::optional<int32_t> Tokenizer::named_token(const char* key) const {
 }
 
 std::string StreamDecoder::push(int32_t id) {
+  if (stream_) {
+    const std::string_view token = tokenizer_->decoder_input(id);
+    return skip_special_ && tokenizer_->is_special(id) ? std::string() : stream_->push(token);
+  }
   if (!(skip_special_ && tokenizer_->is_special(id))) waiting_ += tokenizer_->token_bytes(id);
   const size_t tail = unfinished_utf8_tail(waiting_);
   std::string ready = waiting_.substr(0, waiting_.size() - tail);
@@ -199,6 +244,7 @@ std::string StreamDecoder::push(int32_t id) {
 }
 
 std::string StreamDecoder::finish() {
+  if (stream_) return stream_->finish();
   return std::exchange(waiting_, {});
 }
 

@@ -13,6 +13,8 @@
 
 #include "base/json.h"
 #include "nn/text/added_tokens.h"
+#include "nn/text/decoder.h"
+#include "nn/text/normalizer.h"
 #include "nn/text/pre_tokenizer.h"
 #include "nn/text/token_model.h"
 
@@ -23,14 +25,19 @@ struct TokenizerParts {
   std::unique_ptr<TokenModel> model;
   std::unique_ptr<PreTokenizer> pre_tokenizer;
   std::vector<AddedToken> added_tokens;
-  bool normalize_to_nfc = false;
+  bool normalize_to_nfc = false;              ///< instead of `normalization`
+  std::unique_ptr<Normalizer> normalization;  ///< null: text stays as it is
+  /// Null: tokens are bytes, and a text is its tokens' bytes one after the other. Otherwise tokens are made of
+  /// characters, bytes that are not UTF-8 are read as U+FFFD, and this makes text of tokens.
+  std::unique_ptr<Decoder> decoding;
   bool add_prefix_space = false;        ///< a space goes before a text that does not begin with one
   std::vector<int32_t> prefix, suffix;  ///< what the post-processor puts around a text
   std::set<int32_t> literal_tokens;     ///< written to tokenizer.json as they are, not in the byte alphabet
 
   // Sections of tokenizer.json that are written back as they were read.
-  base::Json normalizer, pre_tokenizer_section, post_processor, decoder;
-  base::Json config;  ///< tokenizer_config.json: the names of the special tokens, the chat template
+  base::Json normalizer, pre_tokenizer_section, post_processor, decoder, truncation, padding;
+  base::Json model_section;  ///< the options of the model, without vocabulary and merges; null: those of byte-level BPE
+  base::Json config;         ///< tokenizer_config.json: the names of the special tokens, the chat template
 };
 
 struct EncodeOptions {
@@ -41,12 +48,14 @@ struct EncodeOptions {
   bool match_special = true;
 };
 
-/// Text to token ids and back. The inverse is exact on any bytes: decode(encode(text)) is `text`, unless the tokenizer
-/// normalizes (NFC), puts a space in front, or an added token swallows white space.
+/// Text to token ids and back. A text is cut at added tokens; what lies between is normalized and split by the pattern,
+/// and each piece becomes tokens of its own.
 ///
-/// A text is cut at added tokens; what lies between is normalized and split by the pattern, and each piece becomes
-/// tokens of its own. Bytes that are not valid UTF-8 are pieces too: each longest run of such bytes is one, and the
-/// valid text on either side of it is split as a text of its own.
+/// With byte-level BPE the inverse is exact on any bytes: decode(encode(text)) is `text`, unless the tokenizer
+/// normalizes (NFC), puts a space in front, or an added token swallows white space. Bytes that are not valid UTF-8 are
+/// pieces too: each longest run of such bytes is one, and the valid text on either side of it is split as a text of its
+/// own. Other kinds (WordPiece, Unigram, BPE on characters) read such bytes as U+FFFD, and their decode() gives what
+/// Hugging Face's does.
 ///
 /// Immutable; all methods may be called from several threads at once.
 class Tokenizer {
@@ -74,10 +83,11 @@ class Tokenizer {
   std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts,
                                                  const EncodeOptions& options = {}) const;
 
-  /// The bytes of the tokens, one after the other. Throws base::Error for an id that is no token.
+  /// The text of the tokens. Throws base::Error for an id that is no token.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
 
-  /// The bytes of one token. Throws base::Error for an id that is no token.
+  /// The bytes of one token, as the vocabulary has them: other kinds than byte-level BPE mark words and spaces in them
+  /// ("##ing", "\u2581the"), which decode() and StreamDecoder resolve. Throws base::Error for an id that is no token.
   std::string_view token_bytes(int32_t id) const;
 
   /// One more than the greatest id.
@@ -98,37 +108,43 @@ class Tokenizer {
   const TokenizerParts& parts() const { return parts_; }
 
  private:
+  friend class StreamDecoder;
   class ScratchPool;
   class Encoder;
 
   const AddedToken* added(int32_t id) const;
+  std::string_view decoder_input(int32_t id) const;
   std::optional<int32_t> named_token(const char* key) const;
 
   TokenizerParts parts_;
   int32_t vocabulary_size_ = 0;
   std::unordered_map<int32_t, size_t> added_by_id_;
+  std::unordered_map<int32_t, std::string> normalized_names_;  // of added tokens that `normalization` changes
   std::unique_ptr<AddedTokenMatcher> raw_matcher_, normalized_matcher_;
   std::unique_ptr<ScratchPool> pool_;
 };
 
 /// Decodes ids one by one, as a model makes them, without ever giving out half a character: bytes wait until their
-/// UTF-8 character is whole, or can no longer become one.
+/// UTF-8 character is whole, or can no longer become one. All that it gives out is together what decode() gives.
 class StreamDecoder {
  public:
   /// Keeps a reference to the tokenizer.
   explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true)
-      : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+      : tokenizer_(&tokenizer), skip_special_(skip_special) {
+    if (tokenizer.parts().decoding) stream_.emplace(*tokenizer.parts().decoding);
+  }
 
   /// The text that became certain with this token.
   std::string push(int32_t id);
 
-  /// The bytes that still wait, an unfinished character, as they are. The decoder is then as new.
+  /// What still waits; of byte-level BPE the bytes of an unfinished character, as they are. The decoder is then as new.
   std::string finish();
 
  private:
   const Tokenizer* tokenizer_;
   bool skip_special_;
   std::string waiting_;
+  std::optional<Decoder::Stream> stream_;
 };
 
 /// The model of a tokenizer.json and everything around it. `origin` names the text in errors.

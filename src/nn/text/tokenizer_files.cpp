@@ -1,13 +1,14 @@
 // Folders and files of a tokenizer: finding them, writing them, and OpenAI's rank files.
-#include <array>
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <string>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "nn/text/base64.h"
 #include "nn/text/bpe_model.h"
-#include "nn/text/byte_alphabet.h"
+#include "nn/text/model_json.h"
 #include "nn/text/tokenizer.h"
 
 namespace fledge::nn {
@@ -18,29 +19,6 @@ using base::Error;
 using base::Json;
 
 constexpr size_t kLongestRankToken = 4096;
-
-/// Appends the bytes of a base64 text (RFC 4648); false where it is malformed. Whisper's ranks have a token of no
-/// bytes, written as a lone padding character, so the padding is not counted.
-bool append_base64(std::string_view text, std::string& bytes) {
-  static const auto values = [] {
-    std::array<int8_t, 256> table{};
-    table.fill(-1);
-    const std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < letters.size(); ++i) table[static_cast<uint8_t>(letters[i])] = static_cast<int8_t>(i);
-    return table;
-  }();
-  while (text.ends_with('=')) text.remove_suffix(1);
-  uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const int value = values[static_cast<uint8_t>(c)];
-    if (value < 0) return false;
-    bits = bits << 6 | static_cast<uint32_t>(value);
-    count += 6;
-    if (count >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 0xFF);
-  }
-  return count < 6;
-}
 
 /// The one rank file of a folder, or nothing.
 filesystem::path find_rank_file(const filesystem::path& folder) {
@@ -98,41 +76,11 @@ Json default_config(const TokenizerParts& parts) {
   return config;
 }
 
-std::string quoted(const std::string& text) {
-  // A token that is not UTF-8 cannot be named in JSON; it is not reachable either.
-  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-void append_model(const TokenizerParts& parts, const BpeModel& model, std::string& text) {
-  const auto name = [&](int32_t id) {
-    const std::string bytes(model.token_bytes(id));
-    return parts.literal_tokens.contains(id) ? bytes : to_byte_alphabet(bytes);
-  };
-  text += R"("model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, )"
-          R"("end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": )";
-  text += model.whole_piece_first() ? "true" : "false";
-  text += ",\n\"vocab\": {";
-  for (int32_t id = 0; id < model.size(); ++id) {
-    text += id == 0 ? "\n" : ",\n";
-    text += quoted(name(id));
-    text += ": " + std::to_string(id);
-  }
-  text += "},\n\"merges\": [";
-  bool first = true;
-  for (const BpeMerge& merge : model.merges()) {
-    text += first ? "\n" : ",\n";
-    text += quoted(name(merge.left) + " " + name(merge.right));
-    first = false;
-  }
-  text += "]}";
-}
-
 }  // namespace
 
 std::string tokenizer_json(const TokenizerParts& parts) {
-  const auto* model = dynamic_cast<const BpeModel*>(parts.model.get());
-  if (model == nullptr) throw Error("tokenizer.json: only byte-pair encoding can be written");
-  std::string text = "{\n\"version\": \"1.0\",\n\"truncation\": null,\n\"padding\": null,\n\"added_tokens\": [";
+  std::string text = "{\n\"version\": \"1.0\",\n\"truncation\": " + parts.truncation.dump();
+  text += ",\n\"padding\": " + parts.padding.dump() + ",\n\"added_tokens\": [";
   for (size_t i = 0; i < parts.added_tokens.size(); ++i) {
     Json entry = added_token_json(parts.added_tokens[i]);
     entry["id"] = parts.added_tokens[i].id;
@@ -142,7 +90,7 @@ std::string tokenizer_json(const TokenizerParts& parts) {
   text += ",\n\"pre_tokenizer\": " + parts.pre_tokenizer_section.dump();
   text += ",\n\"post_processor\": " + parts.post_processor.dump();
   text += ",\n\"decoder\": " + parts.decoder.dump() + ",\n";
-  append_model(parts, *model, text);
+  append_model(parts, text);
   text += "\n}\n";
   return text;
 }

@@ -248,18 +248,23 @@ TEST(TokenizerErrors, NameTheFileAndTheFault) {
   contains(message_after([](Json& json) { json["model"]["merges"].push_back("one"); }), {"\"one\""});
   contains(message_after([](Json& json) { json["model"]["merges"].push_back(7); }), {"merges"});
   contains(message_after([](Json& json) { json["model"].erase("merges"); }), {"merges"});
-  contains(message_after([](Json& json) { json["model"]["type"] = "WordPiece"; }), {"WordPiece"});
-  contains(message_after([](Json& json) { json["model"]["byte_fallback"] = true; }), {"byte_fallback"});
-  contains(message_after([](Json& json) { json["model"]["dropout"] = 0.1; }), {"dropout"});
+  contains(message_after([](Json& json) { json["model"]["type"] = "Neural"; }), {"Neural", "Unigram"});
+  contains(message_after([](Json& json) { json["model"]["type"] = "WordPiece"; }), {"unk_token \"[UNK]\""});
+  contains(message_after([](Json& json) { json["model"]["type"] = "Unigram"; }), {"Unigram", "scores"});
   contains(message_after([](Json& json) { json["model"]["vocab"]["he"] = "x"; }), {"\"he\""});
   contains(message_after([](Json& json) { json["model"]["vocab"]["he"] = 4000000000; }), {"\"he\"", "4000000000"});
-  contains(message_after([](Json& json) { json["normalizer"] = {{"type", "Lowercase"}}; }), {"Lowercase", "NFC"});
-  contains(message_after([](Json& json) { json["pre_tokenizer"] = {{"type", "Whitespace"}}; }), {"Whitespace"});
-  contains(message_after([](Json& json) { json["pre_tokenizer"] = nullptr; }), {"ByteLevel"});
-  contains(message_after([](Json& json) {
-             json["post_processor"] = {{"type", "BertProcessing"}};
-           }),
-           {"BertProcessing"});
+  const auto replaced = [](const char* key, const Json& value) {
+    return message_after([&](Json& json) { json[key] = value; });
+  };
+  contains(replaced("normalizer", {{"type", "Uppercase"}}), {"normalizer \"Uppercase\""});
+  contains(replaced("normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "?"}}), {"base64"});
+  contains(replaced("normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "/////w=="}}), {"4294967295"});
+  contains(replaced("normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", "("}}}, {"content", ""}}), {"("});
+  contains(replaced("pre_tokenizer", {{"type", "Syllables"}}), {"pre-tokenizer \"Syllables\""});
+  contains(replaced("pre_tokenizer", {{"type", "Metaspace"}, {"prepend_scheme", "last"}}), {"\"last\""});
+  contains(replaced("decoder", {{"type", "CTC"}}), {"decoder \"CTC\""});
+  contains(replaced("post_processor", {{"type", "BertProcessing"}}), {"pair \"cls\""});
+  contains(replaced("post_processor", {{"type", "Echo"}}), {"post-processor \"Echo\""});
   contains(message_after([](Json& json) {
              json["post_processor"]["processors"][1]["special_tokens"]["<|end|>"]["ids"][0] = 99999;
            }),

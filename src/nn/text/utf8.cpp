@@ -86,6 +86,19 @@ size_t unfinished_utf8_tail(std::string_view text) {
   return 0;
 }
 
+std::string to_valid_utf8(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (size_t position = 0; position < text.size();) {
+    const size_t end = valid_utf8_end(text, position);
+    result += text.substr(position, end - position);
+    if (end == text.size()) break;
+    result += "\uFFFD";
+    position = end + std::max<size_t>(1, fit_character(text, end).fitting);
+  }
+  return result;
+}
+
 void append_utf8(std::string& text, char32_t code_point) {
   if (code_point < 0x80) {
     text += static_cast<char>(code_point);

@@ -39,6 +39,10 @@ inline char32_t decode_utf8(const char* bytes, size_t& length) {
   return (b[0] & 0x07u) << 18 | (b[1] & 0x3Fu) << 12 | (b[2] & 0x3Fu) << 6 | (b[3] & 0x3Fu);
 }
 
+/// `text` with U+FFFD for each longest run of bytes that begins a character and does not finish it, and for each other
+/// byte that belongs to none (the Unicode Standard, section 3.9; what Python and Rust do).
+std::string to_valid_utf8(std::string_view text);
+
 /// Appends a code point as UTF-8.
 void append_utf8(std::string& text, char32_t code_point);
 

@@ -22,7 +22,8 @@ DocumentTokenizer document_tokenizer(std::shared_ptr<const nn::Tokenizer> tokeni
   DocumentTokenizer result;
   result.identity = {tokenizer_hash(*tokenizer), tokenizer->vocabulary_size(), end_of_text_token(*tokenizer)};
   const auto& parts = tokenizer->parts();
-  result.splits_at_lines = parts.pre_tokenizer && parts.pre_tokenizer->breaks_after_lines() && !parts.add_prefix_space;
+  result.splits_at_lines = parts.pre_tokenizer && parts.pre_tokenizer->breaks_after_lines() && !parts.normalization &&
+                           !parts.add_prefix_space;
   result.encode = [tokenizer = std::move(tokenizer)](std::string_view text, std::vector<int32_t>& ids) {
     tokenizer->encode_to(text, {.add_special = false, .match_special = false}, ids);
   };
