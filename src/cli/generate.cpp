@@ -17,8 +17,17 @@ void add_generate_command(CLI::App& app, Context& context) {
   verb->add_option("-p,--prompt", options->prompt, "The beginning (default: what standard input holds)")
       ->type_name("TEXT")
       ->group("Prompt");
+  verb->add_option("--prompt-ids", options->prompt_ids, "The beginning as token ids: 1,2,3")
+      ->type_name("IDS")
+      ->excludes("--prompt")
+      ->group("Prompt");
+  verb->add_flag("--ignore-end", options->ignore_end, "Go on behind tokens that end a text")->group("Sampling");
+  verb->add_option("--alternatives", options->alternatives, "Likeliest tokens to list beside each one, with --json")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->group("Output");
   add_sampling_options(*verb, options->sampling);
-  add_json_option(*verb, options->json, "A line of JSON for each token, then one with the whole");
+  add_json_option(*verb, options->json, "Print one JSON object: text, tokens with log-probabilities, why it ended");
   verb->callback(
       [options, &context] { context.run = [options, &context] { run_generate(*options, context.common); }; });
 }

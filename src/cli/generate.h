@@ -13,6 +13,9 @@ struct CommonOptions;
 struct GenerateOptions {
   std::string model;                  ///< folder
   std::optional<std::string> prompt;  ///< nothing: standard input
+  std::string prompt_ids;             ///< "1,2,3": the beginning as tokens; empty: the text
+  bool ignore_end = false;            ///< tokens that end a text do not end it
+  int64_t alternatives = 0;           ///< likeliest tokens to show beside each, with --json
   SamplingOptions sampling;
   bool json = false;
 };

@@ -8,6 +8,7 @@
 #include "base/terminal.h"
 #include "cli/common.h"
 #include "cli/generate.h"
+#include "cli/ids.h"
 #include "cli/text_stream.h"
 
 namespace fledge::cli {
@@ -20,7 +21,11 @@ std::string read_standard_input() {
 base::OrderedJson to_json(const std::string& prompt, const Continuation& continuation, double seconds) {
   base::OrderedJson tokens = base::OrderedJson::array();
   for (const infer::SampledToken& token : continuation.tokens) {
-    tokens.push_back({{"id", token.token}, {"log_probability", token.log_probability}});
+    base::OrderedJson entry = {{"id", token.token}, {"log_probability", token.log_probability}};
+    for (const infer::TokenProbability& other : token.alternatives) {
+      entry["alternatives"].push_back({{"id", other.token}, {"log_probability", other.log_probability}});
+    }
+    tokens.push_back(std::move(entry));
   }
   return {{"prompt", prompt},
           {"text", continuation.text},
@@ -36,14 +41,25 @@ void run_generate(const GenerateOptions& options, const CommonOptions& common) {
   const auto start = std::chrono::steady_clock::now();
   OpenedModel opened = open_model(options.model, options.sampling.precision, false);
   const nn::Tokenizer tokenizer = open_tokenizer(opened);
-  const std::string prompt = options.prompt ? *options.prompt : read_standard_input();
+  std::string prompt;
+  std::vector<int32_t> ids;
+  if (options.prompt_ids.empty()) {
+    prompt = options.prompt ? *options.prompt : read_standard_input();
+    ids = prompt_tokens(opened, tokenizer, prompt);
+  } else {
+    ids = parse_ids(options.prompt_ids, "--prompt-ids");
+    prompt = tokenizer.decode(ids);
+  }
+  infer::GenerationOptions generation = generation_options(options.sampling, end_token_of(opened, tokenizer));
+  generation.sampling.alternatives = options.alternatives;
+  if (options.ignore_end) generation.end_tokens.clear();
   const auto show = [&](std::string_view text) {
     if (options.json) return;
     print(text);
     flush_standard_output();
   };
   show(prompt);
-  const Continuation continuation = continue_text(opened, tokenizer, prompt, options.sampling, show);
+  const Continuation continuation = continue_tokens(opened, tokenizer, ids, generation, options.sampling.stop, show);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (options.json) {
     const auto text = to_json(prompt, continuation, seconds).dump(-1, ' ', false, base::Json::error_handler_t::replace);

@@ -19,22 +19,25 @@ infer::GenerationOptions generation_options(const SamplingOptions& flags, int32_
   return options;
 }
 
-Continuation continue_text(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt,
-                           const SamplingOptions& flags, const std::function<void(std::string_view)>& show) {
-  const int32_t end_token = end_token_of(opened, tokenizer);
+std::vector<int32_t> prompt_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt) {
   std::vector<int32_t> ids = tokenizer.encode(prompt, {.add_special = true});
+  const int32_t end_token = end_token_of(opened, tokenizer);
   if (ids.empty() && end_token >= 0) ids.push_back(end_token);
+  return ids;
+}
 
+Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::span<const int32_t> prompt,
+                             infer::GenerationOptions options, const std::vector<std::string>& stop_strings,
+                             const std::function<void(std::string_view)>& show) {
   Continuation result;
-  infer::StopFilter filter(flags.stop);
+  infer::StopFilter filter(stop_strings);
   const auto emit = [&](const std::string& text) {
     result.text += text;
     if (!text.empty()) show(text);
   };
-  infer::GenerationOptions generation = generation_options(flags, end_token);
-  generation.token_count = tokenizer.vocabulary_size();
+  options.token_count = tokenizer.vocabulary_size();
   infer::Generator generator(opened.model(), opened.memory(), opened.activation_type);
-  const infer::FinishReason reason = generator.generate(ids, generation, [&](const infer::SampledToken& token) {
+  const infer::FinishReason reason = generator.generate(prompt, options, [&](const infer::SampledToken& token) {
     result.tokens.push_back(token);
     emit(filter.push(tokenizer.decode(std::span(&token.token, 1), true)));
     return !filter.found() && !base::interrupted();
@@ -42,6 +45,12 @@ Continuation continue_text(OpenedModel& opened, const nn::Tokenizer& tokenizer, 
   emit(filter.finish());
   result.finish_reason = filter.found() ? "stop" : std::string(infer::name_of(reason));
   return result;
+}
+
+Continuation continue_text(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt,
+                           const SamplingOptions& flags, const std::function<void(std::string_view)>& show) {
+  const infer::GenerationOptions options = generation_options(flags, end_token_of(opened, tokenizer));
+  return continue_tokens(opened, tokenizer, prompt_tokens(opened, tokenizer, prompt), options, flags.stop, show);
 }
 
 }  // namespace fledge::cli

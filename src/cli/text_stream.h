@@ -21,8 +21,16 @@ struct Continuation {
 /// The sampler's options from the flags; without --seed, one drawn from the system.
 infer::GenerationOptions generation_options(const SamplingOptions& flags, int32_t end_token);
 
-/// Continues `prompt` (a beginning of nothing becomes the end-of-text token) and hands out text as it becomes certain:
-/// whole characters, nothing of a stop string. Ctrl+C ends it.
+/// The tokens of a prompt; of an empty one, the end-of-text token.
+std::vector<int32_t> prompt_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt);
+
+/// Continues `prompt` and hands out text as it becomes certain: whole characters, nothing of a stop string. Ctrl+C ends
+/// it.
+Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::span<const int32_t> prompt,
+                             infer::GenerationOptions options, const std::vector<std::string>& stop_strings,
+                             const std::function<void(std::string_view)>& show);
+
+/// The same for a text, with the options of the flags.
 Continuation continue_text(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt,
                            const SamplingOptions& flags, const std::function<void(std::string_view)>& show);
 
