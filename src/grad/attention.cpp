@@ -50,6 +50,7 @@ Variable attend(Graph& graph, const Heads& in, bool flows, const AttentionOption
   kernel.causal = options.causal;
   kernel.scale = scale;
   kernel.document_starts = options.document_starts;
+  kernel.document_ends = options.document_ends;
   kernel.window = options.window;
   std::shared_ptr<base::Random> random;
   if (graph.recording() && options.dropout > 0.0) {

@@ -11,6 +11,7 @@ struct AttentionOptions {
   bool causal = true;
   double scale = 0.0;              ///< of the scores; 0: 1 / sqrt(head size)
   tensor::Tensor document_starts;  ///< i32 [B, T]: first position that a token sees; undefined: the whole row
+  tensor::Tensor document_ends;    ///< i32 [B, T]: one past the last place that a token sees; undefined: the whole row
   int64_t window = 0;              ///< a token sees at most that many tokens, itself the last; 0: all; needs `causal`
   double dropout = 0.0;            ///< probability of dropping an attention weight while recording
   /// Generation: keys and values of earlier tokens in pages, to which those of this pass are added. The batch has one

@@ -27,7 +27,7 @@ void backward(Graph& graph, LayerNormRecord& op) {
   Tensor past = op.x.take_gradient();
   op.x.take_rounded_gradient();
   Tensor d_x = past && past.is_sole_owner() ? past : graph.empty(op.x.shape(), graph.parameter_type());
-  const bool narrow = graph.activation_type() != graph.parameter_type();
+  const bool narrow = d_y.dtype() != graph.parameter_type();
   Tensor rounded = narrow ? graph.empty_activation(op.x.shape()) : Tensor();
   Tensor d_x_rows = as_rows(d_x);
   Tensor rounded_rows = rounded ? as_rows(rounded) : Tensor();
@@ -41,7 +41,7 @@ void backward(Graph& graph, LayerNormRecord& op) {
 
 }  // namespace
 
-Variable layer_norm(Graph& graph, const Variable& x, Parameter& weight, Parameter* bias, double epsilon) {
+Variable layer_norm(Graph& graph, const Variable& x, Parameter& weight, Parameter* bias, double epsilon, bool wide) {
   const Tensor& input = x.value();
   const int64_t rows = input.dim(-1) == 0 ? 0 : input.elements() / input.dim(-1);
   if (weight.shape() != Shape{input.dim(-1)}) {
@@ -49,7 +49,8 @@ Variable layer_norm(Graph& graph, const Variable& x, Parameter& weight, Paramete
                       weight.name());
   }
   const Tensor bias_value = bias != nullptr ? bias->value() : Tensor();
-  Tensor y = graph.empty_activation(input.shape());
+  const tensor::DType type = wide ? graph.parameter_type() : graph.activation_type();
+  Tensor y = graph.empty(input.shape(), type);
   Tensor mean = graph.empty({rows}, graph.parameter_type());
   Tensor rstd = graph.empty({rows}, graph.parameter_type());
   Tensor y_rows = as_rows(y);
@@ -58,8 +59,8 @@ Variable layer_norm(Graph& graph, const Variable& x, Parameter& weight, Paramete
   const bool learns = weight.trainable() || (bias != nullptr && bias->trainable());
   Variable result(y, graph.recording() && (learns || x.requires_gradient()));
   if (!result.requires_gradient()) return result;
-  result.set_recomputation([&graph, x, mean, rstd, bias_value, weight_value = weight.value()] {
-    Tensor again = graph.empty_activation(x.shape());
+  result.set_recomputation([&graph, x, mean, rstd, bias_value, type, weight_value = weight.value()] {
+    Tensor again = graph.empty(x.shape(), type);
     Tensor again_rows = as_rows(again);
     tensor::layer_norm_again(as_rows(x.value()), mean, rstd, weight_value, bias_value, again_rows);
     return again;

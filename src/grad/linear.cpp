@@ -37,7 +37,7 @@ void add_weight_gradient(Graph& graph, LinearRecord& op, const Tensor& d_rows) {
 
 /// dx = dy W^T.
 void add_input_gradient(Graph& graph, LinearRecord& op, const Tensor& d_rows) {
-  Tensor d_x = graph.empty_activation(op.x.shape());
+  Tensor d_x = graph.empty(op.x.shape(), op.x.dtype());
   Tensor d_x_rows = as_rows(d_x);
   const Tensor weight = op.weight.wide_value(graph.parameter_type(), graph.arena());
   const Tensor transposed = as_input_output(weight, op.layout).transpose(0, 1);

@@ -27,11 +27,12 @@ int64_t rows_that_fit(int64_t bytes, int64_t row_bytes, int64_t multiple) {
 /// One sweep over the rows of x.
 class Sweep {
  public:
-  Sweep(Graph& graph, Parameter& weight, WeightLayout layout, double scale, bool needs_d_x)
-      : graph_(graph), weight_(weight), layout_(layout), scale_(scale), needs_d_x_(needs_d_x) {
+  Sweep(Graph& graph, Parameter& weight, WeightLayout layout, Parameter* bias, double scale, bool needs_d_x)
+      : graph_(graph), weight_(weight), layout_(layout), bias_(bias), scale_(scale), needs_d_x_(needs_d_x) {
     vocabulary_ = weight.shape()[layout == WeightLayout::input_output ? 1 : 0];
     learns_ = graph.recording() && weight.trainable();
-    differentiates_ = learns_ || needs_d_x;
+    bias_learns_ = graph.recording() && bias != nullptr && bias->trainable();
+    differentiates_ = learns_ || bias_learns_ || needs_d_x;
     if (needs_d_x_) {
       const Tensor value = weight.wide_value(graph.parameter_type(), graph.arena());
       const Tensor transposed = as_input_output(value, layout).transpose(0, 1);
@@ -61,7 +62,9 @@ class Sweep {
  private:
   void run_block(const Tensor& x, const Tensor& targets, Tensor& losses, int64_t row, int64_t count, int64_t in_group) {
     Tensor logits = logits_.slice(0, 0, count);
-    tensor::matmul(x.slice(0, row, count), graph_.packed(weight_, layout_), logits);
+    tensor::Epilogue epilogue;
+    if (bias_ != nullptr) epilogue.bias = bias_->value();
+    tensor::matmul(x.slice(0, row, count), graph_.packed(weight_, layout_), logits, epilogue);
     Tensor block_losses = losses.slice(0, row, count);
     Tensor d_logits = differentiates_ ? d_logits_.slice(0, in_group, count) : Tensor();
     tensor::cross_entropy(logits, targets.slice(0, row, count), block_losses, scale_, d_logits);
@@ -69,6 +72,10 @@ class Sweep {
 
   void differentiate(const Tensor& x, int64_t first, int64_t count, Tensor& d_x) {
     const Tensor d_logits = d_logits_.slice(0, 0, count);
+    if (bias_learns_) {
+      const bool accumulate = bias_->begin_gradient();
+      tensor::column_sum(d_logits, bias_->gradient(), accumulate);
+    }
     if (learns_) {
       const Tensor rows = x.slice(0, first, count);
       const tensor::Epilogue epilogue{.accumulate = weight_.begin_gradient()};
@@ -87,8 +94,9 @@ class Sweep {
   Graph& graph_;
   Parameter& weight_;
   WeightLayout layout_;
+  Parameter* bias_;
   double scale_;
-  bool needs_d_x_, learns_ = false, differentiates_ = false;
+  bool needs_d_x_, learns_ = false, bias_learns_ = false, differentiates_ = false;
   int64_t vocabulary_ = 0;
   tensor::PackedMatrix transposed_weight_;
   Tensor logits_, d_logits_;
@@ -97,7 +105,7 @@ class Sweep {
 }  // namespace
 
 HeadLoss linear_cross_entropy(Graph& graph, const Variable& x, Parameter& weight, WeightLayout layout,
-                              const Tensor& targets, double scale) {
+                              const Tensor& targets, double scale, Parameter* bias) {
   const int64_t width = x.shape()[-1];
   const Tensor all_x = x.value().reshape({-1, width});
   const int64_t rows = all_x.dim(0);
@@ -119,7 +127,7 @@ HeadLoss linear_cross_entropy(Graph& graph, const Variable& x, Parameter& weight
   const bool needs_d_x = graph.recording() && x.requires_gradient();
   Tensor losses = graph.empty({kept}, graph.parameter_type());
   Tensor d_kept = needs_d_x ? graph.empty_activation({kept, width}) : Tensor();
-  Sweep(graph, weight, layout, scale, needs_d_x).run(kept_x, kept_targets.slice(0, 0, kept), losses, d_kept);
+  Sweep(graph, weight, layout, bias, scale, needs_d_x).run(kept_x, kept_targets.slice(0, 0, kept), losses, d_kept);
 
   Tensor loss = graph.empty({1}, graph.parameter_type());
   tensor::fill(loss, scale * tensor::sum(losses));
@@ -133,10 +141,11 @@ HeadLoss linear_cross_entropy(Graph& graph, const Variable& x, Parameter& weight
       tensor::scatter_rows(d_kept, kept_rows, d_x);
     }
   }
-  Variable result(loss, needs_d_x || (graph.recording() && weight.trainable()));
+  std::vector<Parameter*> parameters;
+  if (weight.trainable()) parameters.push_back(&weight);
+  if (bias != nullptr && bias->trainable()) parameters.push_back(bias);
+  Variable result(loss, needs_d_x || (graph.recording() && !parameters.empty()));
   if (result.requires_gradient()) {
-    std::vector<Parameter*> parameters;
-    if (weight.trainable()) parameters.push_back(&weight);
     graph.record("linear_cross_entropy", std::move(parameters), [&graph, x, result, d_x]() mutable {
       result.take_gradient();
       if (d_x) x.add_gradient(d_x.reshape(x.shape()), graph.arena());

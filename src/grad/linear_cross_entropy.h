@@ -10,14 +10,14 @@ struct HeadLoss {
   tensor::Tensor token_losses;  ///< [R], parameter type; 0 where the target is ignored
 };
 
-/// Loss of logits = x W against targets i32 [R] (negative: ignored), x [..., C] of the
+/// Loss of logits = x W + bias (bias [V] or null) against targets i32 [R] (negative: ignored), x [..., C] of the
 /// activation type, R rows in all.
 ///
-/// Rows go through the head in groups; while recording, the gradients of x and W are computed in the same sweep, so the
-/// logits of a group live only as long as it takes. Rows whose target is ignored cost nothing: they are left out.
-/// `scale` (usually one over the number of target tokens of the whole batch) must be known here; the gradient that
+/// Rows go through the head in groups; while recording, the gradients of x, W and bias are computed in the same sweep,
+/// so the logits of a group live only as long as it takes. Rows whose target is ignored cost nothing: they are left
+/// out. `scale` (usually one over the number of target tokens of the whole batch) must be known here; the gradient that
 /// arrives in the backward pass must then be 1 (a weighted objective puts its weight into `scale`).
 HeadLoss linear_cross_entropy(Graph& graph, const Variable& x, Parameter& weight, WeightLayout layout,
-                              const tensor::Tensor& targets, double scale);
+                              const tensor::Tensor& targets, double scale, Parameter* bias = nullptr);
 
 }  // namespace fledge::grad

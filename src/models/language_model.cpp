@@ -1,9 +1,11 @@
 #include "models/language_model.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/error.h"
 #include "grad/linear.h"
+#include "models/bert.h"
 #include "models/gpt2.h"
 
 namespace fledge::models {
@@ -17,8 +19,12 @@ struct Family {
 };
 
 constexpr std::array kFamilies = {
-    Family{"gpt2", [](const base::Json& config, const std::string& origin) -> std::unique_ptr<LanguageModel> {
+    Family{"gpt2",
+           [](const base::Json& config, const std::string& origin) -> std::unique_ptr<LanguageModel> {
              return std::make_unique<Gpt2>(Gpt2Config::from_json(config, origin));
+           }},
+    Family{"bert", [](const base::Json& config, const std::string& origin) -> std::unique_ptr<LanguageModel> {
+             return std::make_unique<Bert>(BertConfig::from_json(config, origin));
            }}};
 
 }  // namespace
@@ -27,7 +33,15 @@ grad::Variable logits(grad::Graph& graph, LanguageModel& model, const grad::Vari
   const Head head = model.head();
   grad::LinearOptions options;
   options.wide = true;
+  options.bias = head.bias;
   return grad::linear(graph, hidden, *head.weight, head.layout, options);
+}
+
+void require_causal(const LanguageModel& model, std::string_view what) {
+  if (model.is_causal()) return;
+  const base::Json config = model.config();
+  throw base::Error("a {} model reads a text in both directions and cannot {}",
+                    base::json_get<std::string>(config, "model_type", "encoder", "the model"), what);
 }
 
 void check_input(const LanguageModel& model, const ForwardInput& input) {
@@ -37,6 +51,14 @@ void check_input(const LanguageModel& model, const ForwardInput& input) {
     throw base::Error("a sequence of {} tokens is longer than the model's context of {}", length,
                       model.context_length());
   };
+  if (input.state == nullptr && input.positions) {
+    // A row of packed documents may be longer than each of them.
+    if (input.positions.device() == tensor::Device::meta) return;
+    int64_t length = 0;
+    for (const int32_t position : input.positions.to_vector<int32_t>())
+      length = std::max<int64_t>(length, position + 1);
+    return check_length(length);
+  }
   if (input.state == nullptr) return check_length(shape[1]);
   int64_t announced = 0;
   for (const tensor::PagedSequence& sequence : input.state->sequences) {

@@ -21,9 +21,13 @@ using Tap = std::function<grad::Variable(const std::string& name, const grad::Va
 struct ForwardInput {
   tensor::Tensor ids;                  ///< i32 [B, T]
   grad::Variable embeddings;           ///< [B, T, C], parameter type: instead of ids
+  tensor::Tensor token_types;          ///< i32 [B, T]: segment of each token (BERT); undefined: 0
   tensor::Tensor positions;            ///< i32 [B, T]; undefined: 0, 1, 2, ... behind what the state holds
-  tensor::Tensor document_starts;      ///< i32 [B, T]: first position that a token sees; undefined: the whole row
+  tensor::Tensor document_starts;      ///< i32 [B, T]: first place in the row that a token sees; undefined: 0
+  tensor::Tensor document_ends;        ///< i32 [B, T]: one past the last place that a token sees; undefined: T. For
+                                       ///< encoders, beside document_starts: packed documents, or rows with padding
   nn::SequenceState* state = nullptr;  ///< read and extended where given; B is then 1
+  bool encode_only = false;            ///< stop at the last hidden states: `hidden` is then not ready for the head
   Tap tap;
 };
 
@@ -38,9 +42,11 @@ struct ForwardOutput {
 struct Head {
   grad::Parameter* weight;
   grad::WeightLayout layout;
+  grad::Parameter* bias = nullptr;  ///< [V], or none
 };
 
-/// A model that predicts tokens. It owns its parameters' objects; their memory comes from ParameterSet::allocate.
+/// A model that predicts tokens, or an encoder alone. It owns its parameters' objects; their memory comes from
+/// ParameterSet::allocate.
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
@@ -52,8 +58,13 @@ class LanguageModel {
   /// How the names in files relate to the parameters' names.
   virtual WeightNames weight_names() const { return {}; }
   virtual ForwardOutput forward(grad::Graph& graph, const ForwardInput& input) = 0;
+  /// Throws Error where the model has none (an encoder alone).
   virtual Head head() = 0;
-  /// What every layer keeps of a token for generation.
+  /// Whether head() exists.
+  virtual bool predicts_tokens() const { return true; }
+  /// Whether a token sees the earlier ones alone: what generation and perplexity need.
+  virtual bool is_causal() const { return true; }
+  /// What every layer keeps of a token for generation. Throws Error where the model cannot generate.
   virtual nn::StateLayout state_layout() const = 0;
 
   virtual int64_t vocabulary_size() const = 0;
@@ -72,6 +83,9 @@ class LanguageModel {
 
 /// Logits [B, T, V] of the parameter type.
 grad::Variable logits(grad::Graph& graph, LanguageModel& model, const grad::Variable& hidden);
+
+/// Throws Error "... cannot WHAT" where the model is not causal.
+void require_causal(const LanguageModel& model, std::string_view what);
 
 /// Throws Error, with the numbers, where the input does not fit the model: longer than the context together with what
 /// the state holds, or not the tokens that the state's sequences announce.

@@ -10,15 +10,19 @@ models::ForwardInput forward_input(const Batch& batch) {
   input.ids = batch.at("ids");
   if (batch.has("positions")) input.positions = batch.at("positions");
   if (batch.has("document_starts")) input.document_starts = batch.at("document_starts");
+  if (batch.has("document_ends")) input.document_ends = batch.at("document_ends");
+  if (batch.has("token_types")) input.token_types = batch.at("token_types");
   return input;
 }
 
 ObjectiveResult NextToken::evaluate(grad::Graph& graph, models::LanguageModel& model, const Batch& batch,
                                     double scale) const {
+  models::require_causal(model, "learn to predict the next token");
   models::ForwardOutput output = model.forward(graph, forward_input(batch));
   const tensor::Tensor targets = batch.at("targets").reshape({-1});
   const models::Head head = model.head();
-  grad::HeadLoss result = grad::linear_cross_entropy(graph, output.hidden, *head.weight, head.layout, targets, scale);
+  grad::HeadLoss result =
+      grad::linear_cross_entropy(graph, output.hidden, *head.weight, head.layout, targets, scale, head.bias);
   return {result.loss, result.token_losses};
 }
 

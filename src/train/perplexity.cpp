@@ -64,7 +64,8 @@ double score(models::LanguageModel& model, nn::Memory& memory, std::span<const i
   const grad::Variable hidden = model.forward(graph, input).hidden;
   const models::Head head = model.head();
   const Tensor flat = Tensor::from(targets, {rows * length}, memory.activations);
-  return tensor::sum(grad::linear_cross_entropy(graph, hidden, *head.weight, head.layout, flat, 1.0).token_losses);
+  return tensor::sum(
+      grad::linear_cross_entropy(graph, hidden, *head.weight, head.layout, flat, 1.0, head.bias).token_losses);
 }
 
 }  // namespace
@@ -80,6 +81,7 @@ double Perplexity::bits_per_byte() const {
 Perplexity measure_perplexity(models::LanguageModel& model, nn::Memory& memory, std::span<const int32_t> ids,
                               int64_t bytes, const PerplexityOptions& options, tensor::DType activation_type,
                               const std::function<void(int64_t, int64_t)>& on_progress) {
+  models::require_causal(model, "be measured by perplexity");
   const int64_t context = model.context_length();
   const int64_t stride = options.stride == 0 ? context : options.stride;
   if (stride < 1 || stride > context) {

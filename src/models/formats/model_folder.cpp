@@ -25,6 +25,14 @@ std::string without_prefix(const std::string& name, const std::vector<std::strin
   return name;
 }
 
+/// The present name of a tensor that an old file calls otherwise.
+std::string renamed(const std::string& name, const WeightNames& names) {
+  for (const auto& [old_ending, ending] : names.renamed) {
+    if (name.ends_with(old_ending)) return name.substr(0, name.size() - old_ending.size()) + ending;
+  }
+  return name;
+}
+
 bool is_ignored(std::string_view name, const std::vector<std::string>& ignored) {
   return std::ranges::any_of(ignored, [&](const std::string& ending) {
     return name == ending || (name.ends_with(ending) && name[name.size() - ending.size() - 1] == '.');
@@ -83,7 +91,7 @@ std::map<std::string, std::string> match_names(const SafetensorsReader& weights,
   std::map<std::string, std::string> stored_name;
   std::vector<std::string> unexpected;
   for (const std::string& stored : weights.names()) {
-    const std::string name = without_prefix(stored, names.prefixes);
+    const std::string name = renamed(without_prefix(stored, names.prefixes), names);
     if (!wanted.contains(name)) {
       if (!is_ignored(name, names.ignored)) unexpected.push_back(stored);
       continue;

@@ -58,6 +58,8 @@ struct WeightNames {
   std::vector<std::string> ignored;
   /// Parameters that a file may leave out ("lm_head.weight", which is tied to the embedding).
   std::vector<std::string> optional;
+  /// Old endings of stored names and what they are called now ("LayerNorm.gamma", "LayerNorm.weight").
+  std::vector<std::pair<std::string, std::string>> renamed;
 };
 
 /// Stored name of every expected parameter that the file has. Throws base::Error with the first few names where
