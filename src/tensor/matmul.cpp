@@ -4,9 +4,10 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "base/parallel.h"
+#include "tensor/check.h"
 #include "tensor/cpu/gemm_driver.h"
 #include "tensor/cpu/reference_matmul.h"
+#include "tensor/matmul_operands.h"
 
 namespace fledge::tensor {
 namespace {
@@ -19,90 +20,6 @@ cpu::MatrixView view_of(const Tensor& matrix) {
   return {matrix.raw(), matrix.dtype(), matrix.dim(0), matrix.dim(1), matrix.stride(0), matrix.stride(1)};
 }
 
-void require_matrix(const Tensor& tensor, std::string_view what) {
-  if (!tensor || tensor.rank() != 2) {
-    throw base::Error("[matmul] {}: got {}, expected a matrix", what, describe(tensor));
-  }
-}
-
-void require_dtype(const Tensor& tensor, std::initializer_list<DType> allowed, std::string_view what) {
-  for (const DType dtype : allowed) {
-    if (tensor.dtype() == dtype) return;
-  }
-  throw base::Error("[matmul] {}: got {}, expected elements of type {}", what, describe(tensor),
-                    name_of(*allowed.begin()));
-}
-
-void require_contiguous_rows(const Tensor& matrix, std::string_view what) {
-  if (matrix.dim(1) > 1 && matrix.stride(1) != 1) {
-    throw base::Error("[matmul] {}: the elements of a row of {} must stand together", what, describe(matrix));
-  }
-}
-
-/// Everything about a product's operands but the packed matrix itself.
-void check(const Tensor& a, int64_t depth, int64_t columns, bool reference, const Tensor& out,
-           const Epilogue& epilogue) {
-  require_matrix(a, "left operand");
-  require_matrix(out, "output");
-  if (a.dim(1) != depth) {
-    throw base::Error("[matmul] left operand {} and right operand [{}, {}]: the inner extents differ", describe(a),
-                      depth, columns);
-  }
-  const Shape shape{a.dim(0), columns};
-  require_shape(out, shape, "[matmul] output");
-  require_contiguous_rows(out, "output");
-  if (reference) {
-    require_dtype(a, {DType::f64}, "left operand");
-    require_dtype(out, {DType::f64}, "output");
-  } else {
-    require_dtype(a, {DType::f32, DType::bf16}, "left operand");
-    require_dtype(out, {DType::f32, DType::bf16}, "output");
-  }
-  const DType exact = reference ? DType::f64 : DType::f32;
-  if (epilogue.bias) {
-    require_shape(epilogue.bias, Shape{columns}, "[matmul] bias");
-    require_dtype(epilogue.bias, {exact}, "bias");
-    if (columns > 1 && epilogue.bias.stride(0) != 1) throw base::Error("[matmul] the bias must be contiguous");
-  }
-  if (epilogue.preactivation) {
-    require_shape(epilogue.preactivation, shape, "[matmul] preactivation");
-    require_dtype(epilogue.preactivation, {out.dtype()}, "preactivation");
-    require_contiguous_rows(epilogue.preactivation, "preactivation");
-  }
-  if (epilogue.residual) {
-    require_shape(epilogue.residual, shape, "[matmul] residual");
-    require_dtype(epilogue.residual, {exact}, "residual");
-    require_contiguous_rows(epilogue.residual, "residual");
-    if (out.dtype() != exact) {
-      throw base::Error("[matmul] a residual of type {} needs an output of the same type, got {}", name_of(exact),
-                        describe(out));
-    }
-  }
-  if (epilogue.accumulate &&
-      (epilogue.bias || epilogue.preactivation || epilogue.residual || epilogue.activation != Activation::none)) {
-    throw base::Error("[matmul] adding to the output excludes bias, activation and residual");
-  }
-}
-
-cpu::TileEpilogue tile_epilogue(const Tensor& out, const Epilogue& epilogue) {
-  cpu::TileEpilogue tile;
-  tile.out = out.raw();
-  tile.out_dtype = out.dtype();
-  tile.out_stride = out.stride(0);
-  if (epilogue.bias) tile.bias = epilogue.bias.data<float>();
-  tile.activation = epilogue.activation;
-  if (epilogue.preactivation) {
-    tile.preactivation = epilogue.preactivation.raw();
-    tile.preactivation_stride = epilogue.preactivation.stride(0);
-  }
-  if (epilogue.residual) {
-    tile.residual = epilogue.residual.data<float>();
-    tile.residual_stride = epilogue.residual.stride(0);
-  }
-  tile.accumulate = epilogue.accumulate;
-  return tile;
-}
-
 }  // namespace
 
 size_t packed_bytes(int64_t depth, int64_t columns, Precision precision) {
@@ -112,8 +29,8 @@ size_t packed_bytes(int64_t depth, int64_t columns, Precision precision) {
 }
 
 void pack(const Tensor& b, Precision precision, PackedMatrix& packed, Arena& arena) {
-  require_matrix(b, "right operand");
-  require_dtype(b, {DType::f32, DType::bf16, DType::f64}, "right operand");
+  require_matrix(b, "[matmul] right operand");
+  require_dtype(b, {DType::f32, DType::bf16, DType::f64}, "[matmul] right operand");
   const bool reference = b.dtype() == DType::f64;
   const size_t bytes = reference ? b.bytes() : packed_bytes(b.dim(0), b.dim(1), precision);
   const DType dtype = reference ? DType::f64 : DType::u8;
@@ -137,7 +54,7 @@ void pack(const Tensor& b, Precision precision, PackedMatrix& packed, Arena& are
 void matmul(const Tensor& a, const PackedMatrix& b, Tensor& out, const Epilogue& epilogue) {
   if (!b.bytes) throw base::Error("[matmul] the right operand was never packed");
   const bool reference = b.bytes.dtype() == DType::f64;
-  check(a, b.depth, b.columns, reference, out, epilogue);
+  check_product(a, b.depth, b.columns, reference, out, epilogue);
   if (out.device() == Device::meta || out.elements() == 0) return;
   if (reference) {
     cpu::reference_matmul(a, b.bytes, out, epilogue);
@@ -150,10 +67,10 @@ void matmul(const Tensor& a, const PackedMatrix& b, Tensor& out, const Epilogue&
 }
 
 void matmul(const Tensor& a, const Tensor& b, Precision precision, Tensor& out, const Epilogue& epilogue) {
-  require_matrix(b, "right operand");
-  require_dtype(b, {DType::f32, DType::bf16, DType::f64}, "right operand");
+  require_matrix(b, "[matmul] right operand");
+  require_dtype(b, {DType::f32, DType::bf16, DType::f64}, "[matmul] right operand");
   const bool reference = b.dtype() == DType::f64;
-  check(a, b.dim(0), b.dim(1), reference, out, epilogue);
+  check_product(a, b.dim(0), b.dim(1), reference, out, epilogue);
   if (out.device() == Device::meta || out.elements() == 0) return;
   if (reference) {
     cpu::reference_matmul(a, b, out, epilogue);

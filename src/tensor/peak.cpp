@@ -33,6 +33,13 @@ Loop loop_for(Precision precision) {
   return set >= InstructionSet::avx2 ? cpu::multiply_add_avx2 : cpu::multiply_add_baseline;
 }
 
+Loop int8_loop() {
+  const InstructionSet set = instruction_set();
+  if (set == InstructionSet::amx && cpu_features().amx_int8) return cpu::multiply_add_int8_amx;
+  if (set >= InstructionSet::avx512 && cpu_features().avx512_vnni) return cpu::multiply_add_int8_avx512_vnni;
+  return set >= InstructionSet::avx2 ? cpu::multiply_add_int8_avx2 : cpu::multiply_add_int8_baseline;
+}
+
 /// Operations per second of all threads over about kSecondsPerTry.
 double try_once(Loop loop) {
   constexpr int64_t kRounds = 10000;
@@ -49,13 +56,20 @@ double try_once(Loop loop) {
   return operations / longest;
 }
 
-}  // namespace
-
-double measure_peak_flops(Precision precision) {
-  const Loop loop = loop_for(precision);
+double best_of_tries(Loop loop) {
   double best = 0.0;
   for (int attempt = 0; attempt < kTries; ++attempt) best = std::max(best, try_once(loop));
   return best;
+}
+
+}  // namespace
+
+double measure_peak_flops(Precision precision) {
+  return best_of_tries(loop_for(precision));
+}
+
+double measure_peak_int8() {
+  return best_of_tries(int8_loop());
 }
 
 double measure_read_bandwidth(size_t bytes) {

@@ -9,6 +9,9 @@ namespace fledge::tensor {
 /// second. A multiply and its addition count as two.
 double measure_peak_flops(Precision precision);
 
+/// The same for products of 8-bit integers with sums of 32 bits: the ceiling of quantized products.
+double measure_peak_int8();
+
 /// Bytes per second that all threads reach together reading `bytes` of memory over and over, measured now.
 double measure_read_bandwidth(size_t bytes);
 

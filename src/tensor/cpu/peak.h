@@ -12,4 +12,10 @@ double multiply_add_avx512_bf16(int64_t rounds);
 /// Needs AMX to be permitted; configures and releases the calling thread's tiles.
 double multiply_add_amx(int64_t rounds);
 
+// The same with products of 8-bit integers and sums of 32 bits.
+double multiply_add_int8_baseline(int64_t rounds);
+double multiply_add_int8_avx2(int64_t rounds);
+double multiply_add_int8_avx512_vnni(int64_t rounds);
+double multiply_add_int8_amx(int64_t rounds);
+
 }  // namespace fledge::tensor::cpu

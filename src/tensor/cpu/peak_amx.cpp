@@ -12,9 +12,7 @@ struct alignas(64) TileConfiguration {
   uint8_t rows[16];
 };
 
-}  // namespace
-
-double multiply_add_amx(int64_t rounds) {
+void prepare_tiles() {
   TileConfiguration configuration{};
   configuration.palette = 1;
   for (int tile = 0; tile < 8; ++tile) {
@@ -32,6 +30,12 @@ double multiply_add_amx(int64_t rounds) {
   _tile_zero(5);
   _tile_zero(6);
   _tile_zero(7);
+}
+
+}  // namespace
+
+double multiply_add_amx(int64_t rounds) {
+  prepare_tiles();
   for (int64_t round = 0; round < rounds; ++round) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
@@ -40,6 +44,18 @@ double multiply_add_amx(int64_t rounds) {
   }
   _tile_release();
   return static_cast<double>(rounds) * 4 * 16 * 16 * 32 * 2;
+}
+
+double multiply_add_int8_amx(int64_t rounds) {
+  prepare_tiles();
+  for (int64_t round = 0; round < rounds; ++round) {
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+  _tile_release();
+  return static_cast<double>(rounds) * 4 * 16 * 16 * 64 * 2;
 }
 
 }  // namespace fledge::tensor::cpu

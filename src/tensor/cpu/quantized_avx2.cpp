@@ -1,0 +1,70 @@
+#include "tensor/cpu/quantized_multiply-inl.h"
+
+namespace fledge::tensor::cpu::avx2 {
+namespace {
+
+/// 8 lanes. VPMADDUBSW saturates sums of two products at 16 bits, which numbers of 8 bits can reach; those are
+/// multiplied by magnitude, with the sign given to the activation.
+struct Avx2 {
+  using Ints = __m256i;
+  using Floats = __m256;
+  static constexpr int kLanes = 8, kMaximumRows = 4;
+  static constexpr bool kSignedBytes8 = true;
+
+  static Ints load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+  static Ints zero_ints() { return _mm256_setzero_si256(); }
+  static Ints broadcast(int32_t value) { return _mm256_set1_epi32(value); }
+  static Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
+  static Ints low_nibbles(Ints both) { return _mm256_and_si256(both, _mm256_set1_epi8(15)); }
+  static Ints high_nibbles(Ints both) { return _mm256_and_si256(_mm256_srli_epi16(both, 4), _mm256_set1_epi8(15)); }
+  template <int place>
+  static Ints with_upper_bits(Ints low, Ints bits) {
+    if constexpr (place < 2) bits = _mm256_slli_epi16(bits, 4 - 2 * place);
+    if constexpr (place > 2) bits = _mm256_srli_epi16(bits, 2 * place - 4);
+    return _mm256_or_si256(low, _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
+  }
+  static Ints add_pairs(Ints sum, Ints pairs) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static Ints dot(Ints sum, Ints word, int32_t values) {
+    return add_pairs(sum, _mm256_maddubs_epi16(word, _mm256_set1_epi32(values)));
+  }
+  static Ints dot_bytes8(Ints sum, Ints word, int32_t values) {
+    const Ints number = _mm256_xor_si256(word, _mm256_set1_epi8(-128));
+    const Ints signed_values = _mm256_sign_epi8(_mm256_set1_epi32(values), number);
+    return add_pairs(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(number), signed_values));
+  }
+  static void store_ints(uint8_t* to, Ints value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
+
+  static Floats zero() { return _mm256_setzero_ps(); }
+  static Floats broadcast(float value) { return _mm256_set1_ps(value); }
+  static Floats from_f16(const uint8_t* from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static Floats from_u8(const uint8_t* from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  }
+  static Floats from_i8(const uint8_t* from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  }
+  static Floats load_floats(const uint8_t* from) { return _mm256_loadu_ps(reinterpret_cast<const float*>(from)); }
+  static Floats to_floats(Ints value) { return _mm256_cvtepi32_ps(value); }
+  static Floats negative(Floats value) { return _mm256_xor_ps(value, _mm256_set1_ps(-0.0f)); }
+  static Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
+  static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+  static void store(float* to, Floats value) { _mm256_storeu_ps(to, value); }
+  static void store_floats(uint8_t* to, Floats value) { _mm256_storeu_ps(reinterpret_cast<float*>(to), value); }
+};
+
+}  // namespace
+
+void multiply_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, const QuantizedRows& activations,
+                        int64_t rows, float* sums, int64_t sums_stride) {
+  multiply_kind<Avx2>(kind, panel, groups, activations, rows, sums, sums_stride);
+}
+
+void unpack_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, uint8_t* wide) {
+  unpack_kind<Avx2>(kind, panel, groups, wide);
+}
+
+}  // namespace fledge::tensor::cpu::avx2
