@@ -100,7 +100,7 @@ bool BatchScheduler::Sequence::make_token(std::span<float> logits) {
     ends_here = true;
     return false;
   }
-  made.push_back(sampler.next(logits, static_cast<uint64_t>(answer_size()), tokens));
+  made.push_back(sampler.next(logits, static_cast<uint64_t>(answer_size()), tokens, request.prompt.size()));
   const int32_t token = made.back().token;
   if (is_end(token)) return false;
   if (request.constraint != nullptr) request.constraint->accept(token);

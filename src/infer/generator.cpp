@@ -62,7 +62,8 @@ FinishReason Generator::generate(std::span<const int32_t> prompt, const Generati
   const size_t choices =
       options.token_count > 0 ? std::min(static_cast<size_t>(options.token_count), logits.size()) : logits.size();
   for (int64_t made = 0; made < room; ++made) {
-    const SampledToken token = sampler.next(std::span(logits).first(choices), static_cast<uint64_t>(made), history);
+    const SampledToken token =
+        sampler.next(std::span(logits).first(choices), static_cast<uint64_t>(made), history, prompt.size());
     if (std::ranges::find(options.end_tokens, token.token) != options.end_tokens.end()) return FinishReason::end_token;
     history.push_back(token.token);
     if (!on_token(token)) return FinishReason::cancelled;

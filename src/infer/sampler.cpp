@@ -111,6 +111,12 @@ void check_sampling_options(const SamplingOptions& options) {
   require(options.min_p >= 0 && options.min_p <= 1, "min_p", options.min_p, "0 to 1");
   require(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty), "repetition_penalty",
           options.repetition_penalty, "a positive number (1 for none)");
+  require(std::abs(options.frequency_penalty) <= 2, "frequency_penalty", options.frequency_penalty, "-2 to 2");
+  require(std::abs(options.presence_penalty) <= 2, "presence_penalty", options.presence_penalty, "-2 to 2");
+  for (const TokenBias& bias : options.logit_bias) {
+    require(std::isfinite(bias.bias), "logit_bias", bias.bias, "a finite number");
+    require(bias.token >= 0, "logit_bias", bias.token, "a token's id");
+  }
   require(options.alternatives >= 0, "alternatives", static_cast<double>(options.alternatives), "0 or more");
 }
 
@@ -118,10 +124,11 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options) {
   check_sampling_options(options);
 }
 
-SampledToken Sampler::next(std::span<const float> logits, uint64_t position, std::span<const int32_t> history) {
+SampledToken Sampler::next(std::span<const float> logits, uint64_t position, std::span<const int32_t> history,
+                           size_t prompt_size) {
   const float model_largest = checked_largest(logits);
   const double model_log_total = std::log(sum_of_weights(logits, model_largest, 1.0));
-  const std::span<const float> scores = penalized(logits, history);
+  const std::span<const float> scores = penalized(logits, history, prompt_size);
   const float largest = scores.data() == logits.data() ? model_largest : checked_largest(scores);
 
   SampledToken result;
@@ -168,20 +175,45 @@ void Sampler::report(std::span<const float> logits, float largest, double log_to
   }
 }
 
-/// The logits after the repetition penalty; a copy only where there is one.
-std::span<const float> Sampler::penalized(std::span<const float> logits, std::span<const int32_t> history) {
-  if (options_.repetition_penalty == 1 || history.empty()) return logits;
-  penalized_.assign(logits.begin(), logits.end());
-  const auto penalty = static_cast<float>(options_.repetition_penalty);
+/// The logits after penalties and biases; a copy only where there are any.
+std::span<const float> Sampler::penalized(std::span<const float> logits, std::span<const int32_t> history,
+                                          size_t prompt_size) {
+  const bool repetition = options_.repetition_penalty != 1 && !history.empty();
+  const bool occurrence = options_.frequency_penalty != 0 || options_.presence_penalty != 0;
+  const std::span<const int32_t> answer = history.subspan(std::min(prompt_size, history.size()));
+  if (!repetition && (!occurrence || answer.empty()) && options_.logit_bias.empty()) return logits;
   for (const int32_t token : history) {
     if (token < 0 || static_cast<size_t>(token) >= logits.size()) {
       throw Error("the history holds token {}, but the vocabulary has {} tokens", token, logits.size());
     }
+  }
+  penalized_.assign(logits.begin(), logits.end());
+  if (repetition) penalize_repetition(logits, history);
+  if (occurrence) {
+    used_.assign(answer.begin(), answer.end());
+    std::ranges::sort(used_);
+    for (size_t i = 0; i < used_.size(); ++i) {
+      double penalty = options_.frequency_penalty;
+      if (i == 0 || used_[i] != used_[i - 1]) penalty += options_.presence_penalty;
+      penalized_[static_cast<size_t>(used_[i])] -= static_cast<float>(penalty);
+    }
+  }
+  for (const TokenBias& bias : options_.logit_bias) {
+    if (static_cast<size_t>(bias.token) >= logits.size()) {
+      throw Error("logit_bias names token {}, but the vocabulary has {} tokens", bias.token, logits.size());
+    }
+    penalized_[static_cast<size_t>(bias.token)] += bias.bias;
+  }
+  return penalized_;
+}
+
+void Sampler::penalize_repetition(std::span<const float> logits, std::span<const int32_t> history) {
+  const auto penalty = static_cast<float>(options_.repetition_penalty);
+  for (const int32_t token : history) {
     // From the logit as it was given: a token that occurred twice is not penalized twice.
     const float logit = logits[static_cast<size_t>(token)];
     penalized_[static_cast<size_t>(token)] = logit < 0 ? logit * penalty : logit / penalty;
   }
-  return penalized_;
 }
 
 /// Makes candidates_ the `count` likeliest tokens, likeliest first.

@@ -6,8 +6,15 @@
 
 namespace fledge::infer {
 
-/// How the next token is drawn. The filters apply in the order of Hugging Face's transformers: repetition penalty,
-/// temperature, top-k, top-p, min-p; each sees what the one before it left, with probabilities that sum to one again.
+/// What is added to the logit of one token.
+struct TokenBias {
+  int32_t token = 0;
+  float bias = 0;
+};
+
+/// How the next token is drawn. The filters apply in the order of Hugging Face's transformers: repetition penalty (then
+/// the frequency and presence penalties and the biases of OpenAI's API), temperature, top-k, top-p, min-p; each sees
+/// what the one before it left, with probabilities that sum to one again.
 struct SamplingOptions {
   /// Divides the logits; 0 takes the likeliest token (greedy).
   double temperature = 1;
@@ -22,6 +29,12 @@ struct SamplingOptions {
   /// Divides the positive logits of tokens that occurred before and multiplies the negative ones (Keskar et al.,
   /// "CTRL", 2019, section 4.1).
   double repetition_penalty = 1;
+  /// Taken from the logit of a token for every time it occurred in the answer so far, and once for having occurred:
+  /// logit -= count * frequency_penalty + (count > 0) * presence_penalty (OpenAI's API reference; -2 to 2).
+  double frequency_penalty = 0;
+  double presence_penalty = 0;
+  /// Added to the logits. A token that stands here twice gets both.
+  std::vector<TokenBias> logit_bias;
   uint64_t seed = 0;
   /// How many of the likeliest tokens to report beside the one that was drawn.
   int64_t alternatives = 0;
@@ -55,9 +68,11 @@ class Sampler {
   const SamplingOptions& options() const { return options_; }
 
   /// The token at `position` of its sequence. `logits` [V]; minus infinity forbids a token. `history`: the tokens that
-  /// the repetition penalty counts as used (ids of the vocabulary, repeats allowed). Throws base::Error where a logit
-  /// is NaN or plus infinity, or where every token is forbidden.
-  SampledToken next(std::span<const float> logits, uint64_t position, std::span<const int32_t> history = {});
+  /// the repetition penalty counts as used (ids of the vocabulary, repeats allowed), of which the first `prompt_size`
+  /// are not the answer and left alone by the frequency and presence penalties. Throws base::Error where a logit is NaN
+  /// or plus infinity, where every token is forbidden, or where a biased token is not in the vocabulary.
+  SampledToken next(std::span<const float> logits, uint64_t position, std::span<const int32_t> history = {},
+                    size_t prompt_size = 0);
 
   /// A token that stands there already, with its log-probability and `alternatives` beside it, as next() reports them.
   SampledToken score(std::span<const float> logits, int32_t token, int64_t alternatives);
@@ -71,7 +86,8 @@ class Sampler {
   static bool likelier(const Candidate& a, const Candidate& b) {
     return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
   }
-  std::span<const float> penalized(std::span<const float> logits, std::span<const int32_t> history);
+  std::span<const float> penalized(std::span<const float> logits, std::span<const int32_t> history, size_t prompt_size);
+  void penalize_repetition(std::span<const float> logits, std::span<const int32_t> history);
   void report(std::span<const float> logits, float largest, double log_total, int64_t alternatives,
               SampledToken& token);
   void select_likeliest(std::span<const float> logits, size_t count);
@@ -85,6 +101,7 @@ class Sampler {
   SamplingOptions options_;
   std::vector<Candidate> candidates_;
   std::vector<float> penalized_;
+  std::vector<int32_t> used_;
   std::vector<double> block_sums_;
 };
 

@@ -275,5 +275,40 @@ TEST(Sampler, RefusesOptionsOutOfRange) {
   EXPECT_THAT(fault({.alternatives = -1}), HasSubstr("alternatives is -1"));
 }
 
+TEST(Sampler, FrequencyAndPresencePenaltiesAndBiasesShiftTheLogits) {
+  // Token 3 stands in the prompt twice and in the answer once, token 5 in the answer three times, token 7 nowhere.
+  const std::vector<float> logits = random_logits(40, 3, 1.0);
+  const std::vector<int32_t> history{3, 3, 5, 3, 5, 5};
+  SamplingOptions options;
+  options.seed = 11;
+  options.frequency_penalty = 0.5;
+  options.presence_penalty = -0.75;
+  options.logit_bias = {{7, 1.5f}, {9, -100.0f}};
+  std::vector<float> shifted = logits;
+  shifted[3] -= 0.5f - 0.75f;
+  shifted[5] -= 3 * 0.5f - 0.75f;
+  shifted[7] += 1.5f;
+  shifted[9] -= 100.0f;
+  const SamplingOptions plain{.seed = 11};
+  Sampler with(options), without(plain);
+  for (uint64_t position = 0; position < 500; ++position) {
+    const SampledToken drawn = with.next(logits, position, history, 2);
+    const SampledToken expected = without.next(shifted, position);
+    ASSERT_EQ(drawn.token, expected.token);
+    // The same additions in another order: two roundings of a logit of at most a few units.
+    ASSERT_NEAR(drawn.sampling_log_probability, expected.sampling_log_probability, 4e-6);
+    // What the model itself says is not touched.
+    ASSERT_EQ(drawn.log_probability, Sampler(plain).score(logits, drawn.token, 0).log_probability);
+  }
+}
+
+TEST(Sampler, RefusesPenaltiesAndBiasesOutOfRange) {
+  EXPECT_THROW(Sampler({.frequency_penalty = 2.5}), base::UsageError);
+  EXPECT_THROW(Sampler({.presence_penalty = -2.5}), base::UsageError);
+  EXPECT_THROW(Sampler({.logit_bias = {{1, std::numeric_limits<float>::infinity()}}}), base::UsageError);
+  Sampler beyond({.logit_bias = {{40, 1.0f}}});
+  EXPECT_THROW(beyond.next(random_logits(40, 3, 1.0), 0), base::Error);
+}
+
 }  // namespace
 }  // namespace fledge::infer
