@@ -42,4 +42,18 @@ void multiply_f32(int64_t depth, const void* a_panel, const void* b_panel, float
                                                                used_columns, accumulate);
 }
 
+void pack_few_f32(const PanelSource& source, void* panel) {
+  pack_few_words<false, kFewRows>(source, panel);
+}
+
+void pack_few_rounded(const PanelSource& source, void* panel) {
+  pack_few_words<true, kFewRows>(source, panel);
+}
+
+void multiply_few_f32(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
+                      int64_t used_rows, int64_t used_columns, bool accumulate) {
+  multiply_few_rows<Simd, kFewRows, kColumns / Simd::kLanes>(depth, a_panel, b_panel, c, c_stride, used_rows,
+                                                             used_columns, accumulate);
+}
+
 }  // namespace fledge::tensor::cpu::avx512

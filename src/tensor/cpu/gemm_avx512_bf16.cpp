@@ -37,4 +37,14 @@ void multiply(int64_t depth, const void* a_panel, const void* b_panel, float* c,
                                                                used_columns, accumulate);
 }
 
+void pack_few(const PanelSource& source, void* panel) {
+  pack_few_pairs<kFewRows>(source, panel);
+}
+
+void multiply_few(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
+                  int64_t used_rows, int64_t used_columns, bool accumulate) {
+  multiply_few_rows<Simd, kFewRows, kColumns / Simd::kLanes>(depth / 2, a_panel, b_panel, c, c_stride, used_rows,
+                                                             used_columns, accumulate);
+}
+
 }  // namespace fledge::tensor::cpu::avx512_bf16

@@ -154,8 +154,9 @@ class Part {
       const Range rows{row, std::min(row + blocking_.row_panels, row_panels_.last)};
       for (int64_t panel = rows.first; panel < rows.last; ++panel) {
         if (is_in_place(panel, depth)) continue;
-        kernel_.pack_a(window(product_.a, elements(panel, kernel_.rows, product_.a.rows), depth),
-                       workspace.a_block + (panel - rows.first) * kernel_.a_panel_bytes(depth.size()));
+        const auto pack = has_few_rows() ? kernel_.pack_few : kernel_.pack_a;
+        pack(window(product_.a, elements(panel, kernel_.rows, product_.a.rows), depth),
+             workspace.a_block + (panel - rows.first) * kernel_.a_panel_bytes(depth.size()));
       }
       for (int64_t column = columns.first; column < columns.last; ++column) {
         const std::byte* b_panel = b_panels + (column - columns.first) * b_panel_bytes;
@@ -166,6 +167,8 @@ class Part {
       }
     }
   }
+
+  bool has_few_rows() const { return product_.a.rows <= kernel_.few_rows; }
 
   /// Whether the kernel reads these rows of A where they are.
   bool is_in_place(int64_t row_panel, Range depth) const {
@@ -180,8 +183,9 @@ class Part {
       kernel_.multiply_in_place(depth.size(), window(product_.a, rows, depth).data, product_.a.row_stride, b_panel, c,
                                 c_stride, used_columns, accumulate);
     } else {
-      kernel_.multiply(kernel_.padded_depth(depth.size()), a_panel, b_panel, c, c_stride, rows.size(), used_columns,
-                       accumulate);
+      const auto multiply = has_few_rows() ? kernel_.multiply_few : kernel_.multiply;
+      multiply(kernel_.padded_depth(depth.size()), a_panel, b_panel, c, c_stride, rows.size(), used_columns,
+               accumulate);
     }
   }
 

@@ -35,15 +35,15 @@ MultiplyFunction multiply_f32;
 }  // namespace avx2
 
 namespace avx512 {
-constexpr int kRows = 14, kColumns = 32;
-PackFunction pack_a_f32, pack_b_f32, pack_a_rounded, pack_b_rounded;
-MultiplyFunction multiply_f32;
+constexpr int kRows = 14, kColumns = 32, kFewRows = 8;
+PackFunction pack_a_f32, pack_b_f32, pack_a_rounded, pack_b_rounded, pack_few_f32, pack_few_rounded;
+MultiplyFunction multiply_f32, multiply_few_f32;
 }  // namespace avx512
 
 namespace avx512_bf16 {
-constexpr int kRows = 14, kColumns = 32;
-PackFunction pack_a, pack_b;
-MultiplyFunction multiply;
+constexpr int kRows = 14, kColumns = 32, kFewRows = 8;
+PackFunction pack_a, pack_b, pack_few;
+MultiplyFunction multiply, multiply_few;
 }  // namespace avx512_bf16
 
 /// The emulated functions do without AMX what the others do, for tests; they need AVX512_BF16.

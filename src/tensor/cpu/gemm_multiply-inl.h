@@ -64,5 +64,17 @@ void multiply_panels(int64_t steps, const void* a, const void* b, float* c, int6
   }
 }
 
+/// The same for up to kRows rows that were packed without room for others.
+template <class Simd, int kRows, int kVectors>
+void multiply_few_rows(int64_t steps, const void* a, const void* b, float* c, int64_t c_stride, int64_t used_rows,
+                       int64_t used_columns, bool accumulate) {
+  if (used_rows >= kRows) {
+    multiply_rows<Simd, kRows, kRows, kVectors>(steps, static_cast<const float*>(a), static_cast<const float*>(b), c,
+                                                c_stride, used_columns, accumulate);
+  } else if constexpr (kRows > 1) {
+    multiply_few_rows<Simd, kRows - 1, kVectors>(steps, a, b, c, c_stride, used_rows, used_columns, accumulate);
+  }
+}
+
 }  // namespace
 }  // namespace fledge::tensor::cpu

@@ -53,6 +53,12 @@ struct MicroKernel {
   /// What a thread calls when it has no more to multiply for now (multiply() takes what it needs by itself). Null: no
   /// need.
   void (*release)() = nullptr;
+  /// For products of up to `few_rows` rows (decoding): A packed with room for its rows alone, and the product of such a
+  /// panel with the same sums. A whole panel, mostly padding, would push B out of the L1 cache. 0: no need.
+  int64_t few_rows = 0;
+  void (*pack_few)(const MatrixView& source, void* panel) = nullptr;
+  void (*multiply_few)(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
+                       int64_t used_rows, int64_t used_columns, bool accumulate) = nullptr;
 
   int64_t padded_depth(int64_t depth) const { return (depth + depth_unit - 1) / depth_unit * depth_unit; }
   int64_t a_panel_bytes(int64_t depth) const {

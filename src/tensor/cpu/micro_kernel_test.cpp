@@ -148,6 +148,31 @@ TEST_P(MicroKernels, ARowIsTheSameAloneAndAmongOthers) {
   }
 }
 
+TEST_P(MicroKernels, FewRowsHaveTheSumsOfManyInBothForms) {
+  const MicroKernel& kernel = *GetParam();
+  const int64_t padded = kernel.padded_depth(301);
+  for (int64_t rows = 1; rows <= kernel.few_rows; ++rows) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      for (const bool by_columns : {false, true}) {
+        const RandomMatrix left(rows, 301, dtype, by_columns, 3);
+        const RandomMatrix right(301, kernel.columns - 1, dtype, false, 4);
+        const Panels panels(kernel, left.view(), right.view());
+        std::vector<std::byte> few(static_cast<size_t>(rows * padded) * size_of(kernel.operand) + 64, std::byte{0x5a});
+        kernel.pack_few(left.view(), few.data());
+        EXPECT_EQ(few[few.size() - 64], std::byte{0x5a}) << "pack_few wrote beyond its panel";
+        std::vector<float> many(static_cast<size_t>(rows * kernel.columns), kCanary), own = many;
+        for (const bool accumulate : {false, true}) {
+          kernel.multiply(padded, panels.a.data(), panels.b.data(), many.data(), kernel.columns, rows,
+                          kernel.columns - 1, accumulate);
+          kernel.multiply_few(padded, few.data(), panels.b.data(), own.data(), kernel.columns, rows, kernel.columns - 1,
+                              accumulate);
+          ASSERT_EQ(std::memcmp(own.data(), many.data(), many.size() * sizeof(float)), 0) << kernel.name << rows;
+        }
+      }
+    }
+  }
+}
+
 /// bf16 rounding: halfway cases to even, overflow to infinity, NaN kept. One column picks one value of A.
 TEST_P(MicroKernels, RoundOperandsToNearestEven) {
   const MicroKernel& kernel = *GetParam();
