@@ -118,6 +118,7 @@ void print_texts(const Arguments& arguments) {
     streamed += stream.finish();
     const base::Json result = {{"ids", ids},
                                {"special_ids", special_ids},
+                               {"plain_ids", tokenizer.encode(text, {.match_special = false})},
                                {"text", tokenizer.decode(ids)},
                                {"special_text", tokenizer.decode(special_ids)},
                                {"streamed", streamed}};

@@ -31,6 +31,7 @@ Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer
                              const std::function<void(std::string_view)>& show) {
   Continuation result;
   infer::StopFilter filter(stop_strings);
+  nn::StreamDecoder decoder(tokenizer);
   const auto emit = [&](const std::string& text) {
     result.text += text;
     if (!text.empty()) show(text);
@@ -39,9 +40,10 @@ Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer
   infer::Generator generator(opened.model(), opened.memory(), opened.activation_type);
   const infer::FinishReason reason = generator.generate(prompt, options, [&](const infer::SampledToken& token) {
     result.tokens.push_back(token);
-    emit(filter.push(tokenizer.decode(std::span(&token.token, 1), true)));
+    emit(filter.push(decoder.push(token.token)));
     return !filter.found() && !base::interrupted();
   });
+  if (!filter.found()) emit(filter.push(decoder.finish()));
   emit(filter.finish());
   result.finish_reason = filter.found() ? "stop" : std::string(infer::name_of(reason));
   return result;

@@ -24,7 +24,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const nn::Tokenizer tokenizer(parse(text));
     const auto ids = tokenizer.encode("It's the 1st light\n\n on \xC3\xA9\xFF <mask>  x", {.add_special = true});
-    for (const int32_t id : ids) tokenizer.token_bytes(id);
+    nn::StreamDecoder stream(tokenizer, false);
+    std::string parts;
+    for (const int32_t id : ids) {
+      tokenizer.token_bytes(id);
+      parts += stream.push(id);
+    }
+    if (parts + stream.finish() != tokenizer.decode(ids)) std::abort();
     const nn::Tokenizer again(nn::parse_tokenizer_json(nn::tokenizer_json(tokenizer.parts()), "its own file"));
   } catch (const base::Error&) {
     // One clear sentence is the right answer to bad input.

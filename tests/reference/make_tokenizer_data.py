@@ -1,7 +1,10 @@
 """Writes tests/reference/data/tokenizer/: small tokenizers trained by Hugging Face's `tokenizers`, and what they do.
 
-    python3 -m pip install tokenizers
+    python3 -m pip install tokenizers sentencepiece protobuf
     python3 tests/reference/make_tokenizer_data.py
+
+For each other kind, KIND/tokenizer.json or KIND/tokenizer.model with what `tokenizers` or `sentencepiece` make of the
+texts of kinds.json: the ids with special tokens around them, and the text that these decode to.
 
 corpus.txt is the text that they are trained on. For each split pattern NAME, NAME/tokenizer.json is the tokenizer and
 cases.json holds texts and the ids that `tokenizers` gives them, with the special tokens around them.
@@ -10,12 +13,13 @@ import json
 import pathlib
 import random
 import sys
+import tempfile
 import unicodedata
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from tokenizer_texts import CASES, CORPUS  # noqa: E402
+from tokenizer_texts import CASES, CORPUS, MORE  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "data" / "tokenizer"
 CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -54,6 +58,112 @@ def split(*patterns):
     return pre_tokenizers.Sequence(steps + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
+def bert(tokenizer):
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(cleanup=True)
+    return trainers.WordPieceTrainer(vocab_size=420, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], show_progress=False)
+
+
+def small_character_map():
+    """The map of a few rules, as SentencePiece compiles them."""
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+    with tempfile.TemporaryDirectory() as folder:
+        train_sentence_piece(pathlib.Path(folder) / "map", model_type="unigram", vocab_size=340, **with_rules(pathlib.Path(folder)))
+        model = sentencepiece_model_pb2.ModelProto()
+        model.ParseFromString((pathlib.Path(folder) / "map.model").read_bytes())
+        return model.normalizer_spec.precompiled_charsmap
+
+
+def unigram(tokenizer):
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(small_character_map()), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    return trainers.UnigramTrainer(vocab_size=260, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>"], show_progress=False)
+
+
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+
+
+def byte_fallback(tokenizer):
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    return trainers.BpeTrainer(vocab_size=560, special_tokens=["<unk>", "<s>", "</s>"] + BYTES, show_progress=False, limit_alphabet=60)
+
+
+def word_ends(tokenizer):
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\s+"), "removed"), pre_tokenizers.Punctuation("merged_with_previous"),
+                                                       pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Split("the", "merged_with_next")])
+    tokenizer.decoder = decoders.BPEDecoder("</w>")
+    return trainers.BpeTrainer(vocab_size=330, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False, limit_alphabet=80)
+
+
+def train_kind(name, model, configure, single=None, bytes_are_plain=False):
+    tokenizer = Tokenizer(model)
+    trainer = configure(tokenizer)
+    tokenizer.train_from_iterator(CORPUS.split("\n"), trainer)
+    if single is not None:
+        specials = [(token, tokenizer.token_to_id(token)) for token in single.split() if token != "$A"]
+        tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=specials)
+    tokenizer.add_tokens([AddedToken("lamplight", normalized=True), AddedToken("Élan", normalized=True)])
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False, special=True)])
+    (FOLDER / name).mkdir(exist_ok=True)
+    file = FOLDER / name / "tokenizer.json"
+    content = json.loads(tokenizer.to_str())
+    if bytes_are_plain:  # they are ordinary tokens in real files
+        content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] not in BYTES]
+    file.write_text(json.dumps(content, ensure_ascii=False))
+    tokenizer = Tokenizer.from_file(str(file))
+    found = [tokenizer.encode(text).ids for text in kind_texts()]
+    return [[ids, tokenizer.decode(ids, skip_special_tokens=False)] for ids in found]
+
+
+def with_rules(folder):
+    rules = {"\uff41": "a", "\u3000": " ", "\t": " ", "\ufb01": "fi", "e\u0301": "\u00e9", "\u00c9": "e", "\u0300": "", "\u00bd": "1/2", "...": "\u2026"}
+    (folder / "rules.tsv").write_text("".join(f"{' '.join(f'{ord(c):X}' for c in a)}\t{' '.join(f'{ord(c):X}' for c in b)}\n" for a, b in rules.items()))
+    return {"normalization_rule_tsv": str(folder / "rules.tsv")}
+
+
+def train_sentence_piece(prefix, **options):
+    import sentencepiece
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = pathlib.Path(folder) / "corpus.txt"
+        corpus.write_text(CORPUS)
+        sentencepiece.SentencePieceTrainer.train(input=str(corpus), model_prefix=str(prefix), hard_vocab_limit=False, character_coverage=0.98,
+                                                 minloglevel=2, num_threads=1, control_symbols=["<ctl>"], **options)
+    pathlib.Path(f"{prefix}.vocab").unlink()
+    return sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+
+
+def sentence_piece_kind(name, **options):
+    (FOLDER / name).mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.pop("rules", False):
+            options.update(with_rules(pathlib.Path(folder)))
+        peer = train_sentence_piece(FOLDER / name / "tokenizer", **options)
+    return [[peer.encode(text), None] for text in kind_texts()]
+
+
+def kind_texts():
+    return [text for text in MORE + CASES[:40] if len(text) <= 310]
+
+
+def write_kinds():
+    results = {
+        "bert": train_kind("bert", models.WordPiece(unk_token="[UNK]"), bert, "[CLS] $A [SEP]"),
+        "unigram": train_kind("unigram", models.Unigram(), unigram, "$A </s>"),
+        "byte_fallback": train_kind("byte_fallback", models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True), byte_fallback, "<s> $A", True),
+        "word_ends": train_kind("word_ends", models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"), word_ends),
+        "sp_bpe": sentence_piece_kind("sp_bpe", model_type="bpe", vocab_size=600, byte_fallback=True, normalization_rule_name="identity",
+                                      remove_extra_whitespaces=False, user_defined_symbols=["<usr>", "\u2581\u2581\u2581"]),
+        "sp_unigram": sentence_piece_kind("sp_unigram", model_type="unigram", vocab_size=340, user_defined_symbols=["<usr>", "light"], rules=True),
+    }
+    text = json.dumps({"texts": kind_texts(), "results": results}, ensure_ascii=True, separators=(",", ":"))
+    (FOLDER / "kinds.json").write_text(text + "\n")
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "corpus.txt").write_text(CORPUS, encoding="utf-8")
@@ -73,6 +183,7 @@ def main():
     results["nfc"] = [[text, unicodedata.normalize("NFC", text)] for text in strings]
     text = json.dumps({"texts": CASES, "results": results}, ensure_ascii=True, separators=(",", ":"))
     (FOLDER / "cases.json").write_text(text + "\n")
+    write_kinds()
 
 
 main()

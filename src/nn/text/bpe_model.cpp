@@ -58,6 +58,12 @@ BpeModel::BpeModel(std::span<const std::string> tokens, std::vector<BpeMerge> me
     while (table_[slot].pair != kFreePair && table_[slot].pair != pair) slot = (slot + 1) & table_mask_;
     table_[slot] = {pair, {merge.rank, merge.result}};
   }
+  for (const BpeMerge& merge : merges_) {
+    const auto id = static_cast<size_t>(merge.result);
+    if (characters_ && id < characters_->unused.size() && characters_->unused[id]) {
+      halves_.emplace(merge.result, std::pair(merge.left, merge.right));
+    }
+  }
   std::stable_sort(merges_.begin(), merges_.end(),
                    [](const BpeMerge& a, const BpeMerge& b) { return a.rank < b.rank; });
 }
@@ -89,12 +95,36 @@ void BpeModel::encode_piece(std::string_view piece, BpeScratch& scratch) const {
       return;
     }
   }
+  if (characters_ && !characters_->never_split.empty()) {
+    const auto whole = vocabulary_.find(piece);
+    if (whole && characters_->never_split[static_cast<size_t>(*whole)]) return scratch.parts.push_back(*whole);
+  }
   if (piece.size() >= kLongestPiece) {
     throw base::Error("a text has a stretch of {} bytes without a place to split; at most {} can be encoded",
                       piece.size(), kLongestPiece - 1);
   }
   characters_ ? begin_with_characters(piece, scratch) : begin_with_bytes(piece, scratch);
   scratch.parts.size() <= kShortPiece ? merge_short(scratch) : merge_long(scratch);
+  if (!halves_.empty()) take_unused_apart(scratch.parts);
+}
+
+void BpeModel::take_unused_apart(std::vector<int32_t>& parts) const {
+  std::vector<int32_t> result, stack;
+  for (const int32_t part : parts) {
+    stack.push_back(part);
+    while (!stack.empty()) {
+      const int32_t id = stack.back();
+      stack.pop_back();
+      const auto halves = halves_.find(id);
+      if (halves == halves_.end()) {
+        result.push_back(id);
+      } else {
+        stack.push_back(halves->second.second);
+        stack.push_back(halves->second.first);
+      }
+    }
+  }
+  parts = std::move(result);
 }
 
 void BpeModel::begin_with_bytes(std::string_view piece, BpeScratch& scratch) const {

@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "nn/text/byte_fallback.h"
@@ -27,6 +29,8 @@ struct BpeCharacters {
   std::optional<int32_t> unknown;  ///< stands for characters that have no token; without it they are left out
   bool fuse_unknown = false;       ///< one `unknown` for a run of them
   bool byte_fallback = false;      ///< before that: the tokens <0x00> to <0xFF> of its bytes
+  std::vector<bool> never_split;   ///< by id: a piece that is such a token is never taken apart; or empty
+  std::vector<bool> unused;        ///< by id: tokens that are taken apart again when they come out; or empty
 };
 
 /// Byte-pair encoding (Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016): a piece
@@ -69,6 +73,7 @@ class BpeModel : public TokenModel {
   void begin_with_bytes(std::string_view piece, BpeScratch& scratch) const;
   void begin_with_characters(std::string_view piece, BpeScratch& scratch) const;
   std::optional<int32_t> find_symbol(std::string_view symbol) const;
+  void take_unused_apart(std::vector<int32_t>& parts) const;
   void merge_short(BpeScratch& scratch) const;
   void merge_long(BpeScratch& scratch) const;
 
@@ -77,6 +82,7 @@ class BpeModel : public TokenModel {
   bool whole_piece_first_;
   std::optional<BpeCharacters> characters_;
   ByteFallback fallback_;
+  std::unordered_map<int32_t, std::pair<int32_t, int32_t>> halves_;  // of tokens that are unused
   int32_t byte_ids_[256];         // -1 where the vocabulary has no token for the byte
   std::vector<TableSlot> table_;  // open addressing by pair
   uint64_t table_mask_ = 0;

@@ -68,15 +68,6 @@ std::optional<CharsMap::Match> CharsMap::find(std::string_view text, bool longes
   return match;
 }
 
-void CharsMap::append_longest(std::string_view text, std::string& result) const {
-  while (!text.empty()) {
-    const auto match = find(text, true);
-    const size_t length = match ? match->length : std::max<size_t>(1, utf8_length(text, 0));
-    result += match ? match->replacement : text.substr(0, length);
-    text.remove_prefix(length);
-  }
-}
-
 void CharsMap::append_cluster(std::string_view cluster, std::string& result) const {
   if (cluster.size() <= kLongestCluster) {
     if (const auto match = find(cluster, false)) {
@@ -92,12 +83,11 @@ void CharsMap::append_cluster(std::string_view cluster, std::string& result) con
   }
 }
 
-void CharsMap::append(std::string_view text, Mode mode, std::string& result) const {
+void CharsMap::append_by_cluster(std::string_view text, std::string& result) const {
   if (empty()) {
     result += text;
     return;
   }
-  if (mode == Mode::kLongest) return append_longest(text, result);
   static const auto clusters = make_pcre2_splitter("\\X", "grapheme clusters");
   class Sink : public PieceSink {
    public:

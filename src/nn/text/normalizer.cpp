@@ -8,6 +8,7 @@
 #include "nn/text/base64.h"
 #include "nn/text/byte_alphabet.h"
 #include "nn/text/character_class.h"
+#include "nn/text/chars_map.h"
 #include "nn/text/json_section.h"
 #include "nn/text/normalization.h"
 #include "nn/text/regex.h"
@@ -241,17 +242,16 @@ class ReplaceMatches : public Normalizer {
 
 class CharsMapNormalizer : public Normalizer {
  public:
-  CharsMapNormalizer(CharsMap map, CharsMap::Mode mode) : map_(std::move(map)), mode_(mode) {}
+  explicit CharsMapNormalizer(CharsMap map) : map_(std::move(map)) {}
   void apply(std::string& text) const override {
     std::string result;
     result.reserve(text.size());
-    map_.append(text, mode_, result);
+    map_.append_by_cluster(text, result);
     text = std::move(result);
   }
 
  private:
   CharsMap map_;
-  CharsMap::Mode mode_;
 };
 
 std::unique_ptr<Normalizer> parse_replace(const Json& step, std::string_view origin) {
@@ -269,7 +269,7 @@ std::unique_ptr<Normalizer> parse_precompiled(const Json& step, std::string_view
   if (!append_base64(json_require<std::string>(step, "precompiled_charsmap", origin), bytes)) {
     throw Error("{}: the normalizer Precompiled has a \"precompiled_charsmap\" that is not base64", origin);
   }
-  return make_chars_map_normalizer(CharsMap(bytes, origin), CharsMap::Mode::kGraphemes);
+  return std::make_unique<CharsMapNormalizer>(CharsMap(bytes, origin));
 }
 
 std::unique_ptr<Normalizer> parse_bert(const Json& step, std::string_view origin) {
@@ -286,11 +286,6 @@ std::unique_ptr<Normalizer> make_normalizer_sequence(std::vector<std::unique_ptr
   if (steps.empty()) return nullptr;
   if (steps.size() == 1) return std::move(steps.front());
   return std::make_unique<Sequence>(std::move(steps));
-}
-
-std::unique_ptr<Normalizer> make_chars_map_normalizer(CharsMap map, CharsMap::Mode mode) {
-  if (map.empty()) return nullptr;
-  return std::make_unique<CharsMapNormalizer>(std::move(map), mode);
 }
 
 std::unique_ptr<Normalizer> parse_normalizer(const Json& section, std::string_view origin) {

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/json.h"
-#include "nn/text/chars_map.h"
 
 namespace fledge::nn {
 
@@ -22,9 +21,6 @@ class Normalizer {
 
 /// Each after the one before it. Null where there is none.
 std::unique_ptr<Normalizer> make_normalizer_sequence(std::vector<std::unique_ptr<Normalizer>> steps);
-
-/// A character map applied as `mode` says.
-std::unique_ptr<Normalizer> make_chars_map_normalizer(CharsMap map, CharsMap::Mode mode);
 
 /// The normalizer of a section of tokenizer.json; null for a null section. Throws base::Error naming `origin` and what
 /// is not supported.

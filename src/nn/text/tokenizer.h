@@ -65,9 +65,10 @@ class Tokenizer {
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  /// Reads a folder (tokenizer.json, or vocab.json with merges.txt, or one *.tiktoken file; tokenizer_config.json) or
-  /// one file (*.json, *.tiktoken). A rank file does not hold its pattern: it is split as `rank_file_pattern` says.
-  /// Throws base::Error in one sentence that names the file and what is wrong with it.
+  /// Reads a folder (tokenizer.json, or vocab.json with merges.txt, or tokenizer.model, or one *.tiktoken file;
+  /// tokenizer_config.json) or one file (*.json, *.model or *.model.v1 and so on, *.tiktoken). A rank file does not
+  /// hold its pattern: it is split as `rank_file_pattern` says. Throws base::Error in one sentence that names the file
+  /// and what is wrong with it.
   static Tokenizer load(const std::filesystem::path& path, SplitPattern rank_file_pattern = SplitPattern::kGpt2);
 
   /// Writes tokenizer.json and tokenizer_config.json into `folder`, which is made where it is missing; each is replaced
@@ -156,6 +157,12 @@ std::string tokenizer_json(const TokenizerParts& parts);
 /// GPT-2's older pair of files; `config` is the folder's tokenizer_config.json, or null.
 TokenizerParts parse_vocabulary_and_merges(std::string_view vocabulary, std::string_view vocabulary_origin,
                                            std::string_view merges, std::string_view merges_origin, base::Json config);
+
+/// A SentencePiece model (a protobuf; kinds BPE and Unigram): gives the tokens of the SentencePiece library for text in
+/// which no special token is looked for. Control tokens and the unknown one are special added tokens. Saved as
+/// tokenizer.json it becomes what Hugging Face makes of such models, which can differ where the model's character map
+/// changes text, or in near ties.
+TokenizerParts parse_sentence_piece(std::string_view bytes, std::string_view origin);
 
 /// OpenAI's rank file: on each line a token in base64 and its rank. No special tokens.
 TokenizerParts parse_tiktoken(std::string_view text, std::string_view origin, SplitPattern pattern);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "nn/text/base64.h"
 #include "nn/text/bpe_model.h"
+#include "nn/text/json_section.h"
 #include "nn/text/model_json.h"
 #include "nn/text/tokenizer.h"
 
@@ -19,6 +20,7 @@ using base::Error;
 using base::Json;
 
 constexpr size_t kLongestRankToken = 4096;
+constexpr int32_t kNoToken = -1;
 
 /// The one rank file of a folder, or nothing.
 filesystem::path find_rank_file(const filesystem::path& folder) {
@@ -34,9 +36,50 @@ filesystem::path find_rank_file(const filesystem::path& folder) {
   return found;
 }
 
+/// NAME.model or, as Mistral has them, NAME.model.v1 and so on; also spiece.model of T5.
+bool is_sentence_piece(const filesystem::path& path) {
+  const std::string name = path.filename().string();
+  return !filesystem::is_directory(path) && (name.ends_with(".model") || name.find(".model.v") != std::string::npos);
+}
+
+/// What SentencePiece's file does not say and a folder does: which tokens a text begins and ends with.
+void apply_config(const Json& config, TokenizerParts& parts, const std::string& origin) {
+  const auto id_of = [&](const char* wanted, const char* name) {
+    const Json& value = section_of(config, name);
+    const Json& token = value.is_object() ? section_of(value, "content") : value;
+    if (!base::json_get(config, wanted, false, origin) || !token.is_string()) return kNoToken;
+    return parts.model->token_id(token.get<std::string>()).value_or(kNoToken);
+  };
+  const int32_t begin = id_of("add_bos_token", "bos_token"), end = id_of("add_eos_token", "eos_token");
+  if (begin == kNoToken && end == kNoToken) return;
+  Json single = Json::array(), specials = Json::object();
+  const auto add = [&](int32_t id) {
+    const std::string name(parts.model->token_bytes(id));
+    single.push_back({{"SpecialToken", {{"id", name}, {"type_id", 0}}}});
+    specials[name] = {{"id", name}, {"ids", {id}}, {"tokens", {name}}};
+  };
+  if (begin != kNoToken) {
+    parts.prefix = {begin};
+    add(begin);
+  }
+  single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+  if (end != kNoToken) {
+    parts.suffix = {end};
+    add(end);
+  }
+  Json pair = single;
+  for (Json item : single) {
+    if (item.contains("Sequence")) item["Sequence"]["id"] = "B";
+    pair.push_back(std::move(item));
+  }
+  parts.post_processor = {
+      {"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", specials}};
+}
+
 TokenizerParts load_parts(const filesystem::path& path, SplitPattern pattern) {
   if (!filesystem::exists(path)) throw Error("{}: there is no such tokenizer file or folder", path.string());
   if (path.extension() == ".tiktoken") return parse_tiktoken(base::MappedFile(path).text(), path.string(), pattern);
+  if (is_sentence_piece(path)) return parse_sentence_piece(base::MappedFile(path).text(), path.string());
   if (!filesystem::is_directory(path)) return parse_tokenizer_json(base::MappedFile(path).text(), path.string());
   const filesystem::path file = path / "tokenizer.json", config_file = path / "tokenizer_config.json";
   Json config;
@@ -51,10 +94,19 @@ TokenizerParts load_parts(const filesystem::path& path, SplitPattern pattern) {
     return parse_vocabulary_and_merges(base::MappedFile(vocabulary).text(), vocabulary.string(),
                                        base::MappedFile(merges).text(), merges.string(), std::move(config));
   }
+  for (const char* name : {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"}) {
+    if (!filesystem::exists(path / name)) continue;
+    TokenizerParts parts = parse_sentence_piece(base::MappedFile(path / name).text(), (path / name).string());
+    if (!config.is_object()) return parts;
+    apply_config(config, parts, config_file.string());
+    parts.config = std::move(config);
+    return parts;
+  }
   const filesystem::path ranks = find_rank_file(path);
   if (!ranks.empty()) return parse_tiktoken(base::MappedFile(ranks).text(), ranks.string(), pattern);
-  throw Error("{}: the folder holds no tokenizer (tokenizer.json, vocab.json with merges.txt, or *.tiktoken)",
-              path.string());
+  throw Error(
+      "{}: the folder holds no tokenizer (tokenizer.json, vocab.json with merges.txt, tokenizer.model, or *.tiktoken)",
+      path.string());
 }
 
 Json added_token_json(const AddedToken& token) {
