@@ -7,6 +7,7 @@
 #include "grad/linear.h"
 #include "models/bert.h"
 #include "models/gpt2.h"
+#include "models/llama.h"
 
 namespace fledge::models {
 namespace {
@@ -18,14 +19,15 @@ struct Family {
   Maker make;
 };
 
+template <typename Model, typename Config>
+std::unique_ptr<LanguageModel> make(const base::Json& config, const std::string& origin) {
+  return std::make_unique<Model>(Config::from_json(config, origin));
+}
+
 constexpr std::array kFamilies = {
-    Family{"gpt2",
-           [](const base::Json& config, const std::string& origin) -> std::unique_ptr<LanguageModel> {
-             return std::make_unique<Gpt2>(Gpt2Config::from_json(config, origin));
-           }},
-    Family{"bert", [](const base::Json& config, const std::string& origin) -> std::unique_ptr<LanguageModel> {
-             return std::make_unique<Bert>(BertConfig::from_json(config, origin));
-           }}};
+    Family{"gpt2", make<Gpt2, Gpt2Config>},    Family{"llama", make<Llama, LlamaConfig>},
+    Family{"bert", make<Bert, BertConfig>},    Family{"mistral", make<Llama, LlamaConfig>},
+    Family{"qwen2", make<Llama, LlamaConfig>}, Family{"qwen3", make<Llama, LlamaConfig>}};
 
 }  // namespace
 

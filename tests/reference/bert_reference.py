@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel
 
-from gpt2_reference import IGNORE
+from causal import IGNORE
 
 CLASSES = {"BertModel": BertModel, "BertForMaskedLM": BertForMaskedLM, "BertForPreTraining": BertForPreTraining}
 

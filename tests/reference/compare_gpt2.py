@@ -6,18 +6,12 @@ The reference runs in f64, so that the error shown is fledge's own. A tensor's e
 norm(expected). The key's bias has no gradient in exact arithmetic (it moves all scores of a query alike): what is found
 there is held to an absolute floor, see AttentionTerms.floors()."""
 
-import argparse
-import json
-import sys
-import tempfile
-from pathlib import Path
-
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 import gpt2_reference as reference
-from comparison import GRADIENT_BOUND, LOGITS_BOUND, UNIT, Report, as_argument, fledge_tensors, relative_error, run
+from causal import draw_batch, fledge_logits, gradients, run_all
+from comparison import GRADIENT_BOUND, LOGITS_BOUND, UNIT, as_argument, relative_error, run
 
 CASES = {
     # name: settings of the model, rows, tokens, ignored targets, scale of the weights
@@ -27,10 +21,6 @@ CASES = {
     "one token": (dict(n_layer=2, n_embd=24, n_head=2, vocab_size=50, n_positions=8), 1, 1, 0, 10.0),
     "124m": (dict(n_layer=12, n_embd=768, n_head=12, vocab_size=50257, n_positions=1024), 2, 67, 9, 1.0),
 }
-
-
-def fledge_logits(binary, folder, ids, out):
-    return fledge_tensors(binary, folder, ids, out)["logits"]
 
 
 def without_prefix(tensors):
@@ -97,8 +87,8 @@ def compare_case(report, binary, name, scratch):
     model.save_pretrained(folder)
     model = model.double()
     terms = {f"h.{i}.attn.c_attn.bias": AttentionTerms(block) for i, block in enumerate(model.transformer.h)}
-    ids, targets = reference.draw_batch(torch.Generator().manual_seed(8), rows, length, settings["vocab_size"], ignored)
-    loss, logits, expected = reference.gradients(model, ids, targets)
+    ids, targets = draw_batch(torch.Generator().manual_seed(8), rows, length, settings["vocab_size"], ignored)
+    loss, logits, expected = gradients(model, ids, targets)
 
     report.line("logits", relative_error(fledge_logits(binary, folder, ids, scratch / "out"), logits), LOGITS_BOUND)
     run(binary, "grads", folder, "--ids", as_argument(ids), "--targets", as_argument(targets), "--out", scratch / "out")
@@ -108,82 +98,5 @@ def compare_case(report, binary, name, scratch):
     compare_gradients(report, got, expected, floors)
 
 
-TEXT = "It is a truth universally acknowledged, that a native program may write a folder that others can open.\n"
-RECIPE = """
-precision = "f32"
-steps = 3
-[model]
-n_layer = 2
-n_head = 3
-n_embd = 36
-n_positions = 29
-[data]
-text = ["{scratch}/text.txt"]
-tokenizer = "{scratch}/tokenizer"
-val_fraction = 0.2
-[batch]
-sequences = 2
-sequence_length = 16
-[run]
-out = "{scratch}/run"
-"""
-
-
-def train_folder(binary, scratch):
-    """Trains a tiny model with fledge; returns the folder that it wrote last."""
-    (scratch / "text.txt").write_text(TEXT * 40, encoding="utf-8")
-    (scratch / "recipe.toml").write_text(RECIPE.format(scratch=scratch), encoding="utf-8")
-    run(binary, "tokenizer", "train", "--kind", "bpe", "--vocab-size", 300, "--input", scratch / "text.txt",
-        "--out", scratch / "tokenizer")
-    run(binary, "train", scratch / "recipe.toml")
-    found = sorted(scratch.glob("run/**/model.safetensors"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise SystemExit("fledge train left no model.safetensors below its run folder")
-    return found[-1].parent
-
-
-def compare_written(report, binary, folder, scratch):
-    """transformers opens a folder that fledge wrote, tokenizer included, and both compute the same logits."""
-    print(f"a folder written by fledge: {folder}")
-    model = AutoModelForCausalLM.from_pretrained(folder).double().eval()
-    generator = torch.Generator().manual_seed(9)
-    ids = torch.randint(model.config.vocab_size, (2, min(13, model.config.n_positions)), generator=generator)
-    with torch.no_grad():
-        expected = model(input_ids=ids).logits
-    report.line("logits", relative_error(fledge_logits(binary, folder, ids, scratch / "out"), expected), LOGITS_BOUND)
-    if (folder / "tokenizer.json").exists():
-        from transformers import AutoTokenizer
-
-        text = "It is a truth, émigré: 12345 days\n\n  and more"
-        expected_ids = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
-        got = json.loads(run(binary, "tokenizer", "encode", folder, "--text", text, "--json"))
-        got = got["ids"] if isinstance(got, dict) else got
-        report.line("tokens that differ", sum(a != b for a, b in zip(got, expected_ids)) +
-                    abs(len(got) - len(expected_ids)), 0)
-    # Back again: what transformers saves from it must read as the same model.
-    model.float().save_pretrained(scratch / "back")
-    report.line("logits of transformers' copy",
-                relative_error(fledge_logits(binary, scratch / "back", ids, scratch / "out"), expected), LOGITS_BOUND)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fledge", type=Path, help="the fledge binary")
-    parser.add_argument("--case", choices=[*CASES, "written"], action="append", help="default: all")
-    parser.add_argument("--written", type=Path, help="a folder written by fledge, instead of training a tiny one")
-    arguments = parser.parse_args()
-    report = Report()
-    with tempfile.TemporaryDirectory() as scratch:
-        scratch = Path(scratch)
-        for name in arguments.case or [*CASES, "written"]:
-            if name == "written":
-                compare_written(report, arguments.fledge, arguments.written or train_folder(arguments.fledge, scratch),
-                                scratch)
-            else:
-                compare_case(report, arguments.fledge, name, scratch)
-    print("FAILED" if report.failed else "all within their bounds")
-    sys.exit(1 if report.failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run_all(__doc__, CASES, compare_case, "n_layer = 2\nn_head = 3\nn_embd = 36\nn_positions = 29")

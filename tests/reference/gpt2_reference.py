@@ -1,10 +1,7 @@
-"""What the reference scripts share: small random GPT-2 models and their gradients, computed by transformers."""
+"""What the reference scripts of GPT-2 share: small random models and their optimizer."""
 
 import torch
-import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
-
-IGNORE = -100  # a target that takes no part in the loss
 
 
 def build_model(seed, scale=1.0, **sizes):
@@ -27,31 +24,6 @@ def build_model(seed, scale=1.0, **sizes):
             else:
                 parameter.copy_(noise * 0.1)
     return model
-
-
-def draw_batch(generator, rows, length, vocabulary, ignored):
-    """Ids and targets [rows, length]; `ignored` of the targets, at random places, carry IGNORE."""
-    ids = torch.randint(vocabulary, (rows, length), generator=generator)
-    targets = torch.randint(vocabulary, (rows, length), generator=generator)
-    places = torch.randperm(rows * length, generator=generator)[:ignored]
-    targets.view(-1)[places] = IGNORE
-    return ids, targets
-
-
-def loss_and_logits(model, ids, targets):
-    """Mean cross-entropy over the targets that count, and logits [B, T, V]. targets[b, t] is the label at t itself:
-    nothing is shifted."""
-    logits = model(input_ids=ids).logits
-    loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1), ignore_index=IGNORE)
-    return loss, logits
-
-
-def gradients(model, ids, targets):
-    """Loss, logits and the gradient of every parameter under its name (the tied head counts into wte)."""
-    model.zero_grad(set_to_none=True)
-    loss, logits = loss_and_logits(model, ids, targets)
-    loss.backward()
-    return loss.detach(), logits.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
 def adamw(model, learning_rate=1e-3, weight_decay=0.1):

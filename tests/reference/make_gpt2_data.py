@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import gpt2_reference as reference
+from causal import draw_batch, gradients
 
 # Odd sizes: no extent is a multiple of a vector register, a cache line or a tile.
 VARIANTS = {
@@ -30,16 +31,16 @@ def make(name, folder, seed, **sizes):
     generator = torch.Generator().manual_seed(seed)
     vocabulary = sizes["vocab_size"]
 
-    ids, targets = reference.draw_batch(generator, ROWS, LENGTH, vocabulary, IGNORED)
-    loss, logits, gradients = reference.gradients(model, ids, targets)
+    ids, targets = draw_batch(generator, ROWS, LENGTH, vocabulary, IGNORED)
+    loss, logits, expected = gradients(model, ids, targets)
     tensors = {"ids": ids, "targets": targets, "loss": loss.reshape(1), "logits": logits}
-    tensors.update({f"gradients.{key}": value for key, value in gradients.items()})
+    tensors.update({f"gradients.{key}": value for key, value in expected.items()})
 
     optimizer = reference.adamw(model)
     batches, losses, norms = [], [], []
     for step in range(STEPS):
-        batches.append(reference.draw_batch(generator, ROWS, LENGTH, vocabulary, IGNORED if step % 2 else 0))
-        loss, _, _ = reference.gradients(model, *batches[-1])
+        batches.append(draw_batch(generator, ROWS, LENGTH, vocabulary, IGNORED if step % 2 else 0))
+        loss, _, _ = gradients(model, *batches[-1])
         norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))
         optimizer.step()
         losses.append(loss)
