@@ -16,6 +16,7 @@
 #include "cli/common.h"
 #include "cli/data.h"
 #include "cli/doctor.h"
+#include "cli/embed.h"
 #include "cli/evaluate.h"
 #include "cli/generate.h"
 #include "cli/help.h"
@@ -35,6 +36,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_train_command(app, context);
   add_generate_command(app, context);
   add_chat_command(app, context);
+  add_embed_command(app, context);
   add_eval_command(app, context);
   add_logits_command(app, context);
   add_grads_command(app, context);
