@@ -46,9 +46,10 @@ class Graph {
   }
   tensor::Tensor empty_activation(const tensor::Shape& shape) { return empty(shape, activation_type_); }
 
-  /// The kernels' operand of y = x W.
-  const tensor::PackedMatrix& packed(Parameter& weight, WeightLayout layout) {
-    return weight.packed(layout, precision(), encodings_);
+  /// y = x W with an epilogue, for matrices x [M, in] and y [M, out].
+  void multiply(const tensor::Tensor& x, Parameter& weight, WeightLayout layout, tensor::Tensor& y,
+                const tensor::Epilogue& epilogue = {}) {
+    weight.multiply(x, layout, precision(), y, epilogue, encodings_);
   }
 
   void set_random_state(const RandomState& state) { random_state_ = state; }

@@ -100,7 +100,7 @@ Variable linear(Graph& graph, const Variable& x, Parameter& weight, WeightLayout
   epilogue.activation = options.activation;
   if (before) epilogue.preactivation = as_rows(before);
   if (options.residual) epilogue.residual = as_rows(options.residual.value());
-  tensor::matmul(as_rows(x.value()), graph.packed(weight, layout), y_rows, epilogue);
+  graph.multiply(as_rows(x.value()), weight, layout, y_rows, epilogue);
 
   const bool learns = weight.trainable() || (options.bias != nullptr && options.bias->trainable());
   const bool flows = x.requires_gradient() || (options.residual && options.residual.requires_gradient());

@@ -64,7 +64,7 @@ class Sweep {
     Tensor logits = logits_.slice(0, 0, count);
     tensor::Epilogue epilogue;
     if (bias_ != nullptr) epilogue.bias = bias_->value();
-    tensor::matmul(x.slice(0, row, count), graph_.packed(weight_, layout_), logits, epilogue);
+    graph_.multiply(x.slice(0, row, count), weight_, layout_, logits, epilogue);
     Tensor block_losses = losses.slice(0, row, count);
     Tensor d_logits = differentiates_ ? d_logits_.slice(0, in_group, count) : Tensor();
     tensor::cross_entropy(logits, targets.slice(0, row, count), block_losses, scale_, d_logits);

@@ -62,6 +62,26 @@ const tensor::PackedMatrix& Parameter::packed(WeightLayout layout, tensor::Preci
   return packed_;
 }
 
+bool Parameter::is_in_blocks() const {
+  if (parts_.empty()) return static_cast<bool>(blocks_);
+  return std::ranges::all_of(parts_, [](const Parameter* part) { return static_cast<bool>(part->blocks_); });
+}
+
+void Parameter::multiply(const tensor::Tensor& x, WeightLayout layout, tensor::Precision precision, tensor::Tensor& y,
+                         const tensor::Epilogue& epilogue, tensor::Arena& arena) {
+  if (layout != WeightLayout::output_input || !is_in_blocks()) {
+    return tensor::matmul(x, packed(layout, precision, arena), y, epilogue);
+  }
+  if (quantized_version_ != version()) {
+    std::vector<tensor::BlockMatrix> matrices;
+    if (parts_.empty()) matrices.push_back(blocks_);
+    for (const Parameter* part : parts_) matrices.push_back(part->blocks_);
+    quantized_ = std::make_unique<QuantizedWeight>(matrices, arena);
+    quantized_version_ = version();
+  }
+  quantized_->multiply(x, y, epilogue);
+}
+
 void Parameter::bind(tensor::Tensor value, tensor::Tensor gradient) {
   tensor::require_shape(value, shape_, name_);
   if (gradient) tensor::require_shape(gradient, shape_, name_ + " (gradient)");

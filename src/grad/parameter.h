@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "grad/quantized_weight.h"
 #include "tensor/block_format.h"
 #include "tensor/matmul.h"
 #include "tensor/tensor.h"
@@ -60,6 +61,11 @@ class Parameter {
   /// The operand [in, out] of y = x W for the kernels, kept until the value changes.
   const tensor::PackedMatrix& packed(WeightLayout layout, tensor::Precision precision, tensor::Arena& arena);
 
+  /// y = x W with an epilogue, by the kernels for what the weight is kept in. Quantized blocks are multiplied as they
+  /// are, where the layout is [out, in].
+  void multiply(const tensor::Tensor& x, WeightLayout layout, tensor::Precision precision, tensor::Tensor& y,
+                const tensor::Epilogue& epilogue, tensor::Arena& arena);
+
   /// Gives the parameter its memory; an undefined gradient makes it frozen.
   void bind(tensor::Tensor value, tensor::Tensor gradient);
   /// Keeps a frozen matrix as it is stored: a bf16 tensor (usually a view of a mapped file), or quantized blocks.
@@ -74,6 +80,8 @@ class Parameter {
  private:
   /// Changes with every change of the value.
   uint64_t version() const;
+  /// The whole is kept in quantized blocks.
+  bool is_in_blocks() const;
 
   std::string name_;
   tensor::Shape shape_;
@@ -85,6 +93,8 @@ class Parameter {
   tensor::PackedMatrix packed_;
   bool stored_ = false;
   tensor::BlockMatrix blocks_;
+  std::unique_ptr<QuantizedWeight> quantized_;
+  uint64_t quantized_version_ = 0;
 };
 
 /// The weight as a view [in, out], whatever its layout.

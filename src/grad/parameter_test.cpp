@@ -78,6 +78,40 @@ TEST(StoredParameter, BlocksAreMultipliedNearlyAsTheirWideValues) {
   }
 }
 
+// Query, key and value as one product: of one block type, and of two (llama.cpp keeps the value finer).
+TEST(StoredParameter, JoinedBlocksAreMultipliedAsSeparateOnes) {
+  for (const BlockType last : {BlockType::q4_0, BlockType::q8_0}) {
+    OperationBench bench(DType::f32);
+    std::vector<std::unique_ptr<Parameter>> parts;
+    for (const auto& [rows, type] : {std::pair{int64_t{32}, BlockType::q4_0}, {5, BlockType::q4_0}, {7, last}}) {
+      parts.push_back(std::make_unique<Parameter>("part", tensor::Shape{rows, kIn}));
+      const Tensor values = bench.make(normals(static_cast<size_t>(rows * kIn), parts.size()), {rows, kIn}, DType::f32);
+      parts.back()->bind_stored(tensor::quantize(values, type, bench.arena()));
+    }
+    Parameter joined("joined", {parts[0].get(), parts[1].get(), parts[2].get()});
+    const auto bias = bench.parameter("bias", normals(44, 9), {44});
+    Graph graph = bench.graph(false);
+    const Variable x(bench.make(normals(3 * kIn, 2), {3, kIn}, DType::f32));
+    const Variable residual(bench.make(normals(3 * 44, 5), {3, 44}, DType::f32));
+    const std::vector<double> whole = as_doubles(
+        linear(graph, x, joined, WeightLayout::output_input, {.bias = bias.get(), .residual = residual}).value());
+    int64_t first = 0;
+    for (const auto& part : parts) {
+      const std::vector<double> alone = as_doubles(linear(graph, x, *part, WeightLayout::output_input).value());
+      const int64_t count = part->shape()[0];
+      for (int64_t row = 0; row < 3; ++row) {
+        for (int64_t column = 0; column < count; ++column) {
+          const auto at = static_cast<size_t>(row * 44 + first + column);
+          const double rest =
+              as_doubles(residual.value())[at] + as_doubles(bias->value())[static_cast<size_t>(first + column)];
+          EXPECT_NEAR(whole[at], alone[static_cast<size_t>(row * count + column)] + rest, 1e-5);
+        }
+      }
+      first += count;
+    }
+  }
+}
+
 TEST(StoredParameter, RowsAreLookedUp) {
   OperationBench bench(DType::f32);
   for (const Pair& pair : {make_bf16(bench), make_blocks(bench, BlockType::q8_0)}) {
