@@ -66,6 +66,8 @@ def hugging_face_train(text_file, size, out_file):
 def hugging_face_encode(text_file, tokenizer_file, ids_file):
     from tokenizers import Tokenizer
     tokenizer = Tokenizer.from_file(tokenizer_file)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     text = pathlib.Path(text_file).read_bytes().decode()
     # Its own speed falls with the length of a text; these are documents of about 2 KiB.
     documents, start = [], 0
@@ -74,7 +76,7 @@ def hugging_face_encode(text_file, tokenizer_file, ids_file):
         end = len(text) if end < 0 else end + 1
         documents.append(text[start:end])
         start = end
-    seconds, encoded = timed(lambda: tokenizer.encode_batch(documents))
+    seconds, encoded = timed(lambda: tokenizer.encode_batch(documents, add_special_tokens=False))
     ids = array.array("i")
     for encoding in encoded:
         ids.extend(encoding.ids)
@@ -102,13 +104,21 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bench", required=True)
     parser.add_argument("--text", required=True)
-    parser.add_argument("--ranks", required=True)
+    parser.add_argument("--ranks", help="GPT-2's rank file, for the comparison with tiktoken and of training")
+    parser.add_argument("--tokenizer", nargs="*", default=[], help="tokenizer.json files of any kind, for encoding alone")
     parser.add_argument("--vocab-size", type=int, default=32000)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     megabytes = os.path.getsize(arguments.text) / 1e6
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = f"{folder}/ours", f"{folder}/theirs"
+        for file in arguments.tokenizer:
+            compare(f"encode, {file}, documents of 2 KiB, one thread, against tokenizers", arguments.rounds,
+                    lambda: run_fledge(arguments, 1, "encode", file, arguments.text, "--documents", 2048, "--ids", ours, "--repeat", 1),
+                    lambda: peer(1, "hugging_face_encode", arguments.text, file, theirs), megabytes)
+            print("  ids equal:", pathlib.Path(ours).read_bytes() == pathlib.Path(theirs).read_bytes())
+        if not arguments.ranks:
+            return
         compare("encode, GPT-2's vocabulary, one thread, against tiktoken", arguments.rounds,
                 lambda: run_fledge(arguments, 1, "encode", arguments.ranks, arguments.text, "--ids", ours),
                 lambda: peer(1, "tiktoken_encode", arguments.text, arguments.ranks, theirs), megabytes)

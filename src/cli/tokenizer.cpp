@@ -75,7 +75,7 @@ void add_encode(CLI::App& parent, Context& context) {
   CLI::App* verb = add_verb(parent, context, "encode", "Prints the token ids of a text.",
                             "fledge tokenizer encode tokenizer --text \"She was\"\n"
                             "fledge tokenizer encode tokenizer --file emma.txt --json");
-  verb->add_option("DIR", options->tokenizer, "Folder of the tokenizer, a tokenizer.json or a .tiktoken file")
+  verb->add_option("DIR", options->tokenizer, "Folder of the tokenizer, a tokenizer.json, a .model or a .tiktoken file")
       ->required();
   CLI::Option* text = verb->add_option("--text", options->text, "The text")->type_name("T")->group("Input");
   verb->add_option("--file", options->file, "A file with the text (default: standard input)")
@@ -95,7 +95,7 @@ void add_decode(CLI::App& parent, Context& context) {
   CLI::App* verb =
       add_verb(parent, context, "decode", "Prints the text of token ids: exactly the bytes that were encoded.",
                "fledge tokenizer decode tokenizer --ids 1,2,3");
-  verb->add_option("DIR", options->tokenizer, "Folder of the tokenizer, a tokenizer.json or a .tiktoken file")
+  verb->add_option("DIR", options->tokenizer, "Folder of the tokenizer, a tokenizer.json, a .model or a .tiktoken file")
       ->required();
   verb->add_option("--ids", options->ids, "Token ids; - reads them from standard input")
       ->type_name("1,2,3")

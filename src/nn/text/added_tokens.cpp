@@ -23,10 +23,11 @@ bool is_space(std::string_view text, size_t position) {
   return length > 0 && character_classes()[decode_utf8(text.data() + position, length)] == CharacterClass::kSpace;
 }
 
-/// Whether the character at `position` is what regular expressions call \w: a letter, mark, digit or joining
-/// punctuation.
+/// Whether the character at `position` is what regular expressions call \w: a letter, mark, digit, joining
+/// punctuation or joiner.
 bool is_word(std::string_view text, size_t position) {
-  static const auto words = make_pcre2_splitter("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", "word characters");
+  static const auto words =
+      make_pcre2_splitter("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]", "word characters");
   const size_t length = utf8_length(text, position);
   if (length == 0) return false;
   // A second character tells a match from the rest of the text: together they are two pieces only where the first is
