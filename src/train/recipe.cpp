@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/terminal.h"
 #include "base/toml.h"
+#include "train/new_model.h"
 
 namespace fledge::train {
 namespace {
@@ -169,9 +170,7 @@ void check_model_and_batch(const Recipe& recipe, std::string_view origin) {
   const auto& model = recipe.model;
   const auto& batch = recipe.batch;
   if (model.path.empty()) {
-    if (model.n_embd % model.n_head != 0)
-      throw UsageError("{}: model.n_embd = {} cannot be divided among model.n_head = {} heads", origin, model.n_embd,
-                       model.n_head);
+    check_new_model(model, origin);
     if (batch.sequence_length > model.n_positions)
       throw UsageError("{}: batch.sequence_length = {} is longer than the context, model.n_positions = {}", origin,
                        batch.sequence_length, model.n_positions);

@@ -17,11 +17,14 @@ struct Recipe {
     std::string family = "gpt2";
     std::string path;
     int64_t n_layer = 12, n_head = 12, n_embd = 768, n_positions = 1024;
+    int64_t n_kv_head = 0, head_size = 0, n_inner = 0;
     int64_t vocab_size = 0;
     double embd_pdrop = 0.0, attn_pdrop = 0.0, resid_pdrop = 0.0;
     double layer_norm_epsilon = 1e-5;
     std::string activation = "gelu_new";
     double initializer_range = 0.02;
+    double rope_theta = 10000.0;
+    bool tie_embeddings = true;
   } model;
   struct Data {
     std::string path;

@@ -42,26 +42,39 @@ std::vector<RecipeKey> make_keys() {
   number("max_minutes", FLEDGE_MEMBER(max_minutes), 0, 1e6,
          "Save and stop after this time, wherever the schedule stands. 0: no limit.");
 
-  text("model.family", FLEDGE_MEMBER(model.family), {"gpt2"}, "The architecture.");
+  text("model.family", FLEDGE_MEMBER(model.family), {"gpt2", "llama", "mistral", "qwen2", "qwen3"},
+       "The architecture. mistral is built like llama; qwen2 has biases in attention's projections, qwen3 a norm of "
+       "queries and keys.");
   text("model.path", FLEDGE_MEMBER(model.path), {},
        "Folder of a model to start from. Its config.json then gives the shape, and the keys of a new model "
        "(n_layer, n_embd, ...) are not allowed.");
   of_new_model(number("model.n_layer", FLEDGE_MEMBER(model.n_layer), 1, 1000, "Transformer blocks."));
   of_new_model(number("model.n_head", FLEDGE_MEMBER(model.n_head), 1, 1024, "Attention heads; divides n_embd."));
+  of_new_model(number("model.n_kv_head", FLEDGE_MEMBER(model.n_kv_head), 0, 1024,
+                      "Heads of keys and values, which heads of queries share; divides n_head. 0: n_head. Not GPT-2."));
+  of_new_model(number("model.head_size", FLEDGE_MEMBER(model.head_size), 0, 65536,
+                      "Elements of a head. 0: n_embd / n_head. Not GPT-2."));
   of_new_model(number("model.n_embd", FLEDGE_MEMBER(model.n_embd), 1, 65536, "Hidden size."));
+  of_new_model(number("model.n_inner", FLEDGE_MEMBER(model.n_inner), 0, 1 << 20,
+                      "Feed-forward size. 0: 4 n_embd in GPT-2, in the others 8/3 n_embd up to a multiple of 64."));
   of_new_model(number("model.n_positions", FLEDGE_MEMBER(model.n_positions), 1, 1 << 20, "Longest context in tokens."));
   of_new_model(number("model.vocab_size", FLEDGE_MEMBER(model.vocab_size), 0, 1 << 24,
                       "Rows of the embedding. 0: as many as the tokenizer of the data has."));
-  of_new_model(number("model.embd_pdrop", FLEDGE_MEMBER(model.embd_pdrop), 0, 0.99, "Dropout after the embedding."));
-  of_new_model(number("model.attn_pdrop", FLEDGE_MEMBER(model.attn_pdrop), 0, 0.99, "Dropout of attention weights."));
   of_new_model(
-      number("model.resid_pdrop", FLEDGE_MEMBER(model.resid_pdrop), 0, 0.99, "Dropout before each residual addition."));
+      number("model.embd_pdrop", FLEDGE_MEMBER(model.embd_pdrop), 0, 0.99, "Dropout after the embedding, in GPT-2."));
+  of_new_model(number("model.attn_pdrop", FLEDGE_MEMBER(model.attn_pdrop), 0, 0.99, "Dropout of attention weights."));
+  of_new_model(number("model.resid_pdrop", FLEDGE_MEMBER(model.resid_pdrop), 0, 0.99,
+                      "Dropout before each residual addition, in GPT-2."));
   above(of_new_model(number("model.layer_norm_epsilon", FLEDGE_MEMBER(model.layer_norm_epsilon), 0, 0.1,
-                            "Added to the variance in layer norm.")));
+                            "Added to the variance in layer norm, to the mean square in RMS norm.")));
   of_new_model(text("model.activation", FLEDGE_MEMBER(model.activation), {"gelu_new", "gelu"},
-                    "gelu_new is the tanh form, gelu the exact one."));
+                    "GPT-2's: gelu_new is the tanh form, gelu the exact one. The others have SwiGLU."));
   above(of_new_model(number("model.initializer_range", FLEDGE_MEMBER(model.initializer_range), 0, 10,
                             "Standard deviation of the weights at the start.")));
+  above(of_new_model(number("model.rope_theta", FLEDGE_MEMBER(model.rope_theta), 1, 1e15,
+                            "Base of the wavelengths of rotary positions. Not GPT-2.")));
+  of_new_model(text("model.tie_embeddings", FLEDGE_MEMBER(model.tie_embeddings), {},
+                    "Whether the head is the embedding. GPT-2's always is."));
 
   text("data.path", FLEDGE_MEMBER(data.path), {}, "Folder made by `fledge data prepare`.");
   text("data.text", FLEDGE_MEMBER(data.text), {},

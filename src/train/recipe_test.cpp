@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "models/language_model.h"
+#include "train/new_model.h"
 
 namespace fledge::train {
 namespace {
@@ -127,6 +129,14 @@ TEST(Recipe, ContradictionsAreNamed) {
   EXPECT_EQ(set_error("batch.sequence_length=1025"),
             "r.toml: batch.sequence_length = 1025 is longer than the context, model.n_positions = 1024");
   EXPECT_THAT(set_error("model.n_head=7"), HasSubstr("cannot be divided among model.n_head = 7 heads"));
+  EXPECT_THAT(set_error("model.n_kv_head=4"), HasSubstr("GPT-2 has as many heads of keys as of queries, 12"));
+  EXPECT_THAT(set_error("model.head_size=60"), HasSubstr("GPT-2's 12 heads share model.n_embd = 768"));
+  EXPECT_THAT(set_error("model.tie_embeddings=false"), HasSubstr("tied"));
+  const std::string llama = kMinimal + "[model]\nfamily = 'llama'\n";
+  EXPECT_THAT(error_of(llama, {"model.n_kv_head=5"}), HasSubstr("cannot share model.n_kv_head = 5"));
+  EXPECT_THAT(error_of(llama, {"model.resid_pdrop=0.1"}), HasSubstr("llama has model.attn_pdrop alone"));
+  EXPECT_THAT(error_of(llama, {"model.head_size=5"}), HasSubstr("heads of 5 elements"));
+  EXPECT_THAT(error_of(llama, {"model.n_head=7"}), HasSubstr("cannot be divided"));
   EXPECT_THAT(set_error("epochs=2"), HasSubstr("contradict each other"));
   EXPECT_THAT(error_of("[data]\npath = 'd'"), HasSubstr("give one of steps, epochs or minutes"));
   EXPECT_THAT(error_of("steps = 1"), HasSubstr("the data is missing"));
@@ -200,6 +210,28 @@ TEST(Recipe, ShippedRecipesAreGood) {
   }
   EXPECT_GE(count, 2);
   EXPECT_EQ(read_recipe(folder / "gpt2-124m.toml").model.n_embd, 768);
+}
+
+TEST(Recipe, DescribesNewModelsOfEveryFamily) {
+  Recipe recipe = read_recipe(std::filesystem::path(FLEDGE_SOURCE_DIR) / "recipes" / "llama-small.toml");
+  EXPECT_EQ(recipe.model.family, "llama");
+  base::Json config = new_model_config(recipe.model, 500, 3);
+  EXPECT_EQ(config["num_key_value_heads"], 2);
+  EXPECT_EQ(config["head_dim"], 64);
+  EXPECT_EQ(config["intermediate_size"], 1024);  // 8/3 of 384
+  EXPECT_EQ(config["vocab_size"], 500);
+  EXPECT_EQ(config["eos_token_id"], 3);
+  recipe.model.head_size = 32;
+  recipe.model.n_inner = 100;
+  recipe.model.vocab_size = 512;
+  for (const char* family : {"gpt2", "llama", "mistral", "qwen2", "qwen3"}) {
+    recipe.model.family = family;
+    config = models::make_model(new_model_config(recipe.model, 500, 3), "the recipe")->config();
+    EXPECT_EQ(config["model_type"], family);
+    EXPECT_EQ(config["vocab_size"], 512);
+    EXPECT_EQ(config[recipe.model.family == "gpt2" ? "n_inner" : "intermediate_size"], 100);
+  }
+  EXPECT_THROW(new_model_config(recipe.model, 513, 3), base::UsageError);
 }
 
 TEST(Recipe, TheDocumentationHoldsTheTableOfKeys) {

@@ -13,6 +13,7 @@
 #include "tensor/cpu_features.h"
 #include "tensor/elementwise.h"
 #include "train/evaluation.h"
+#include "train/new_model.h"
 #include "train/plot.h"
 #include "train/run_setup.h"
 #include "train/tokenizer_source.h"
@@ -108,26 +109,8 @@ std::unique_ptr<models::LanguageModel> Trainer::make_configured_model() const {
     const std::filesystem::path config = std::filesystem::path(recipe_.model.path) / "config.json";
     return models::make_model(base::read_json(config), config.string());
   }
-  const auto& source = recipe_.model;
-  const int64_t end_of_text = data_->tokenizer().end_of_text_id;
-  const int64_t tokens = data_->tokenizer().vocabulary_size;
-  if (source.vocab_size != 0 && source.vocab_size < tokens) {
-    throw base::UsageError("model.vocab_size is {}, but the tokenizer has {} tokens", source.vocab_size, tokens);
-  }
-  return models::make_model({{"model_type", source.family},
-                             {"n_layer", source.n_layer},
-                             {"n_head", source.n_head},
-                             {"n_embd", source.n_embd},
-                             {"n_positions", source.n_positions},
-                             {"vocab_size", source.vocab_size != 0 ? source.vocab_size : tokens},
-                             {"embd_pdrop", source.embd_pdrop},
-                             {"attn_pdrop", source.attn_pdrop},
-                             {"resid_pdrop", source.resid_pdrop},
-                             {"layer_norm_epsilon", source.layer_norm_epsilon},
-                             {"activation_function", source.activation},
-                             {"initializer_range", source.initializer_range},
-                             {"bos_token_id", end_of_text},
-                             {"eos_token_id", end_of_text}},
+  const TokenizerIdentity& tokenizer = data_->tokenizer();
+  return models::make_model(new_model_config(recipe_.model, tokenizer.vocabulary_size, tokenizer.end_of_text_id),
                             "the recipe");
 }
 

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "base/json.h"
+#include "train/recipe.h"
+
+namespace fledge::train {
+
+/// The config.json of the new model that a recipe describes, for a tokenizer of `tokens` tokens. Throws UsageError
+/// where model.vocab_size is smaller than that.
+base::Json new_model_config(const Recipe::Model& model, int64_t tokens, int64_t end_of_text_id);
+
+/// Checks the keys of a new model against each other and against what its family has. Throws UsageError naming
+/// `origin`.
+void check_new_model(const Recipe::Model& model, std::string_view origin);
+
+}  // namespace fledge::train
