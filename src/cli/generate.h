@@ -15,6 +15,8 @@ struct GenerateOptions {
   std::optional<std::string> prompt;  ///< nothing: standard input
   std::string prompt_ids;             ///< "1,2,3": the beginning as tokens; empty: the text
   bool ignore_end = false;            ///< tokens that end a text do not end it
+  std::string json_schema;            ///< a file or the schema itself; empty: none
+  std::string regex;                  ///< what the answer must match; empty: anything
   int64_t alternatives = 0;           ///< likeliest tokens to show beside each, with --json
   SamplingOptions sampling;
   bool json = false;

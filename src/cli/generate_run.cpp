@@ -3,6 +3,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/signals.h"
 #include "base/terminal.h"
@@ -10,6 +11,7 @@
 #include "cli/generate.h"
 #include "cli/ids.h"
 #include "cli/text_stream.h"
+#include "infer/constraint/constraint.h"
 
 namespace fledge::cli {
 namespace {
@@ -34,6 +36,20 @@ base::OrderedJson to_json(const std::string& prompt, const Continuation& continu
           {"seconds", seconds}};
 }
 
+/// What --json-schema or --regex ask for; null without them.
+std::shared_ptr<infer::TokenConstraint> constraint_of(const GenerateOptions& options, const nn::Tokenizer& tokenizer) {
+  const auto vocabulary = [&] {
+    return std::make_shared<const infer::VocabularyTrie>(infer::VocabularyTrie::from(tokenizer));
+  };
+  if (!options.regex.empty()) return infer::make_regex_constraint(options.regex, vocabulary());
+  if (options.json_schema.empty()) return nullptr;
+  const bool is_text = options.json_schema.find_first_of("{[") != std::string::npos &&
+                       options.json_schema.find_first_not_of(" \t\r\n") == options.json_schema.find_first_of("{[");
+  const std::string text = is_text ? options.json_schema : base::read_file(options.json_schema);
+  const std::string origin = is_text ? "--json-schema" : options.json_schema;
+  return infer::make_json_schema_constraint(base::parse_ordered_json(text, origin), vocabulary());
+}
+
 }  // namespace
 
 void run_generate(const GenerateOptions& options, const CommonOptions& common) {
@@ -53,13 +69,15 @@ void run_generate(const GenerateOptions& options, const CommonOptions& common) {
   infer::GenerationOptions generation = generation_options(options.sampling, end_token_of(opened, tokenizer));
   generation.sampling.alternatives = options.alternatives;
   if (options.ignore_end) generation.end_tokens.clear();
+  const auto constraint = constraint_of(options, tokenizer);
   const auto show = [&](std::string_view text) {
     if (options.json) return;
     print(text);
     flush_standard_output();
   };
   show(prompt);
-  const Continuation continuation = continue_tokens(opened, tokenizer, ids, generation, options.sampling.stop, show);
+  const Continuation continuation =
+      continue_tokens(opened, tokenizer, ids, generation, options.sampling.stop, show, constraint.get());
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (options.json) {
     const auto text = to_json(prompt, continuation, seconds).dump(-1, ' ', false, base::Json::error_handler_t::replace);

@@ -28,7 +28,8 @@ std::vector<int32_t> prompt_tokens(OpenedModel& opened, const nn::Tokenizer& tok
 
 Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::span<const int32_t> prompt,
                              infer::GenerationOptions options, const std::vector<std::string>& stop_strings,
-                             const std::function<void(std::string_view)>& show) {
+                             const std::function<void(std::string_view)>& show,
+                             infer::TokenConstraint* constraint) {
   Continuation result;
   infer::StopFilter filter(stop_strings);
   nn::StreamDecoder decoder(tokenizer);
@@ -38,11 +39,14 @@ Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer
   };
   options.token_count = tokenizer.vocabulary_size();
   infer::Generator generator(opened.model(), opened.memory(), opened.activation_type);
-  const infer::FinishReason reason = generator.generate(prompt, options, [&](const infer::SampledToken& token) {
-    result.tokens.push_back(token);
-    emit(filter.push(decoder.push(token.token)));
-    return !filter.found() && !base::interrupted();
-  });
+  const infer::FinishReason reason = generator.generate(
+      prompt, options,
+      [&](const infer::SampledToken& token) {
+        result.tokens.push_back(token);
+        emit(filter.push(decoder.push(token.token)));
+        return !filter.found() && !base::interrupted();
+      },
+      constraint);
   if (!filter.found()) emit(filter.push(decoder.finish()));
   emit(filter.finish());
   result.finish_reason = filter.found() ? "stop" : std::string(infer::name_of(reason));

@@ -25,10 +25,11 @@ infer::GenerationOptions generation_options(const SamplingOptions& flags, int32_
 std::vector<int32_t> prompt_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt);
 
 /// Continues `prompt` and hands out text as it becomes certain: whole characters, nothing of a stop string. Ctrl+C ends
-/// it.
+/// it. A `constraint` (may be null) says which tokens may be made.
 Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::span<const int32_t> prompt,
                              infer::GenerationOptions options, const std::vector<std::string>& stop_strings,
-                             const std::function<void(std::string_view)>& show);
+                             const std::function<void(std::string_view)>& show,
+                             infer::TokenConstraint* constraint = nullptr);
 
 /// The same for a text, with the options of the flags.
 Continuation continue_text(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt,

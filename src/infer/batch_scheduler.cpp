@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "grad/graph.h"
+#include "infer/constraint/apply.h"
 #include "infer/sampler.h"
 #include "tensor/elementwise.h"
 #include "tensor/gather.h"
@@ -28,24 +29,6 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 constexpr size_t kScoredRows = 64;
 /// With more sequences than this the products are wide enough and guesses do not pay.
 constexpr size_t kMostDrafting = 8;
-
-/// Forbids what the constraint does not allow; false where nothing may follow and the text may end.
-bool apply_constraint(std::span<float> logits, TokenConstraint& constraint, std::span<const int32_t> end_tokens) {
-  std::vector<uint64_t> mask((logits.size() + 63) / 64);
-  constraint.allowed(mask);
-  const bool may_end = constraint.may_end();
-  if (may_end && std::ranges::all_of(mask, [](uint64_t word) { return word == 0; })) return false;
-  for (const int32_t token : end_tokens) {
-    const auto index = static_cast<size_t>(token);
-    if (index >= logits.size()) continue;
-    const uint64_t bit = uint64_t{1} << index % 64;
-    mask[index / 64] = may_end ? mask[index / 64] | bit : mask[index / 64] & ~bit;
-  }
-  for (size_t token = 0; token < logits.size(); ++token) {
-    if ((mask[token / 64] >> token % 64 & 1) == 0) logits[token] = -std::numeric_limits<float>::infinity();
-  }
-  return true;
-}
 
 std::span<float> row_of(const Tensor& logits, size_t row) {
   const auto columns = static_cast<size_t>(logits.dim(1));

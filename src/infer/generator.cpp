@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "grad/graph.h"
+#include "infer/constraint/apply.h"
 
 namespace fledge::infer {
 namespace {
@@ -45,7 +46,8 @@ std::vector<float> Generator::advance(std::span<const int32_t> tokens, nn::Seque
 }
 
 FinishReason Generator::generate(std::span<const int32_t> prompt, const GenerationOptions& options,
-                                 const std::function<bool(const SampledToken&)>& on_token) {
+                                 const std::function<bool(const SampledToken&)>& on_token,
+                                 TokenConstraint* constraint) {
   const auto length = static_cast<int64_t>(prompt.size());
   const int64_t context = model_.context_length();
   if (prompt.empty()) throw base::Error("a prompt needs at least one token");
@@ -62,9 +64,13 @@ FinishReason Generator::generate(std::span<const int32_t> prompt, const Generati
   const size_t choices =
       options.token_count > 0 ? std::min(static_cast<size_t>(options.token_count), logits.size()) : logits.size();
   for (int64_t made = 0; made < room; ++made) {
+    if (constraint != nullptr && !apply_constraint(std::span(logits).first(choices), *constraint, options.end_tokens)) {
+      return FinishReason::end_token;
+    }
     const SampledToken token =
         sampler.next(std::span(logits).first(choices), static_cast<uint64_t>(made), history, prompt.size());
     if (std::ranges::find(options.end_tokens, token.token) != options.end_tokens.end()) return FinishReason::end_token;
+    if (constraint != nullptr) constraint->accept(token.token);
     history.push_back(token.token);
     if (!on_token(token)) return FinishReason::cancelled;
     if (made + 1 < room) logits = advance(std::span(&token.token, 1), state);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "infer/sampler.h"
+#include "infer/token_constraint.h"
 #include "models/language_model.h"
 
 namespace fledge::infer {
@@ -36,9 +37,11 @@ class Generator {
   Generator(models::LanguageModel& model, nn::Memory& memory, tensor::DType activation_type);
 
   /// Reads the prompt and calls `on_token` for every token made, until it returns false or the text ends. A prompt must
-  /// have at least one token. Throws Error, with the numbers, where it leaves no room in the context.
+  /// have at least one token. Throws Error, with the numbers, where it leaves no room in the context. A `constraint`
+  /// (may be null) says which tokens may be made; where it allows nothing more, the text ends with `end_token`.
   FinishReason generate(std::span<const int32_t> prompt, const GenerationOptions& options,
-                        const std::function<bool(const SampledToken&)>& on_token);
+                        const std::function<bool(const SampledToken&)>& on_token,
+                        TokenConstraint* constraint = nullptr);
 
  private:
   /// Runs tokens through the model and returns the logits [V] after the last one.
