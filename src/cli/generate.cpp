@@ -22,7 +22,8 @@ void add_generate_command(CLI::App& app, Context& context) {
       ->excludes("--prompt")
       ->group("Prompt");
   verb->add_flag("--ignore-end", options->ignore_end, "Go on behind tokens that end a text")->group("Sampling");
-  verb->add_option("--json-schema", options->json_schema, "Answer with JSON that this schema accepts: a file, or the text")
+  verb->add_option("--json-schema", options->json_schema,
+                   "Answer with JSON that this schema accepts: a file, or the text")
       ->type_name("FILE|TEXT")
       ->group("Sampling");
   verb->add_option("--regex", options->regex, "Answer with a text that matches this regular expression as a whole")

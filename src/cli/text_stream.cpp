@@ -28,8 +28,7 @@ std::vector<int32_t> prompt_tokens(OpenedModel& opened, const nn::Tokenizer& tok
 
 Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::span<const int32_t> prompt,
                              infer::GenerationOptions options, const std::vector<std::string>& stop_strings,
-                             const std::function<void(std::string_view)>& show,
-                             infer::TokenConstraint* constraint) {
+                             const std::function<void(std::string_view)>& show, infer::TokenConstraint* constraint) {
   Continuation result;
   infer::StopFilter filter(stop_strings);
   nn::StreamDecoder decoder(tokenizer);
