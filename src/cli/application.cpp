@@ -21,6 +21,7 @@
 #include "cli/generate.h"
 #include "cli/help.h"
 #include "cli/inspect.h"
+#include "cli/store.h"
 #include "cli/tokenizer.h"
 #include "cli/train.h"
 #include "cli/usage.h"
@@ -31,6 +32,10 @@ namespace {
 
 /// Every verb, in the order of the help.
 void add_commands(CLI::App& app, Context& context) {
+  add_pull_command(app, context);
+  add_list_command(app, context);
+  add_show_command(app, context);
+  add_rm_command(app, context);
   add_data_command(app, context);
   add_tokenizer_command(app, context);
   add_train_command(app, context);

@@ -75,12 +75,12 @@ void run_embed(const EmbedOptions& options) {
 
 void add_embed_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<EmbedOptions>();
-  CLI::App* verb = add_verb(app, context, "embed",
-                            "Turns texts into vectors whose dot products say how alike they are. Pools as the model's "
-                            "modules.json says; without one, by the mean of the hidden states at length one.",
+  CLI::App* verb = add_verb(app, context, "embed", "Turns texts into vectors whose products say how alike they are.",
                             "fledge embed minilm --text \"a cat\" --text \"a kitten\" --json");
   verb->group("Use");
-  verb->add_option("MODEL", options->model, "Folder of an encoder such as BERT")->required();
+  verb->add_option("MODEL", options->model,
+                   "An encoder such as BERT; pools as its modules.json says, or else by the mean, at length one")
+      ->required();
   verb->add_option("--text", options->texts, "A text; may be given several times")
       ->type_name("TEXT")
       ->allow_extra_args(false)

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "models/formats/model_folder.h"
+#include "models/store.h"
 
 namespace fledge::models {
 namespace {
@@ -85,13 +86,7 @@ std::filesystem::path newest_checkpoint(const std::filesystem::path& run) {
 }
 
 std::filesystem::path resolve_model_folder(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path / kConfigFile)) return path;
-  if (!std::filesystem::exists(path)) throw base::Error("{}: there is no such folder", path.string());
-  const std::filesystem::path checkpoint = newest_checkpoint(path);
-  if (checkpoint.empty()) {
-    throw base::Error("{}: is neither a model (no config.json) nor a run with a checkpoint", path.string());
-  }
-  return checkpoint;
+  return resolve_model(path.string());
 }
 
 }  // namespace fledge::models

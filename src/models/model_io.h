@@ -26,8 +26,7 @@ void load_weights(LanguageModel& model, const SafetensorsReader& weights);
 /// Writes config.json and model.safetensors into an existing folder.
 void save_model(const LanguageModel& model, const std::filesystem::path& folder);
 
-/// The model folder that a user means: `path` itself, or the newest checkpoint of a run's folder. Throws Error where
-/// there is neither.
+/// The model that a user means by a path or a name; see resolve_model() in models/store.h.
 std::filesystem::path resolve_model_folder(const std::filesystem::path& path);
 
 /// The newest checkpoint under RUN/checkpoints, or empty.

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <new>
 #include <string_view>
 #include <thread>
 
@@ -87,7 +88,7 @@ class Transfer {
     if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
       throw base::UsageError("{}: not a web address that begins with http:// or https://", url_);
     if (status >= 400 && status < 500 && status != 408 && status != 429)
-      throw base::Error("{}: the server answers {}; check the address", url_, status);
+      throw base::Error("{}: the server answers {}; {}", url_, status, options_.refusal_hint);
     reason_ = status >= 400 || code == CURLE_OK
                   ? fmt::format("the server answers {}", status)
                   : std::string(message_[0] != '\0' ? message_ : curl_easy_strerror(code));
@@ -120,6 +121,13 @@ class Transfer {
     set(CURLOPT_NOPROGRESS, 0L);
     set(CURLOPT_XFERINFOFUNCTION, &Transfer::on_progress);
     set(CURLOPT_XFERINFODATA, this);
+    for (const std::string& header : options_.headers) {
+      curl_slist* longer = curl_slist_append(headers_.get(), header.c_str());
+      if (longer == nullptr) throw std::bad_alloc();
+      static_cast<void>(headers_.release());
+      headers_.reset(longer);
+    }
+    if (headers_) set(CURLOPT_HTTPHEADER, headers_.get());
     // A range instead of CURLOPT_RESUME_FROM, which fails where a server sends the whole file.
     if (resume_from_ > 0) set(CURLOPT_RANGE, fmt::format("{}-", resume_from_).c_str());
   }
@@ -130,7 +138,25 @@ class Transfer {
     constexpr std::string_view kName = "content-range: bytes ";
     if (count > kName.size() && strncasecmp(data, kName.data(), kName.size()) == 0)
       std::from_chars(data + kName.size(), data + count, self.range_start_);
+    try {
+      self.report_header({data, count});
+    } catch (...) {
+      self.failure_ = std::current_exception();
+      return 0;
+    }
     return count;
+  }
+
+  void report_header(std::string_view line) const {
+    const size_t colon = line.find(':');
+    if (!options_.on_header || colon == std::string_view::npos) return;
+    std::string name(line.substr(0, colon));
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    std::string_view value = line.substr(colon + 1);
+    constexpr std::string_view kBlank = " \t\r\n";
+    value.remove_prefix(std::min(value.size(), value.find_first_not_of(kBlank)));
+    while (!value.empty() && kBlank.find(value.back()) != std::string_view::npos) value.remove_suffix(1);
+    options_.on_header(name, std::string(value));
   }
 
   static size_t on_data(char* data, size_t, size_t count, void* user) {
@@ -156,6 +182,9 @@ class Transfer {
       is_wrong_range_ = status == 206 && range_start_ != resume_from_;
       if (is_wrong_range_) return false;
     }
+    if (options_.largest_bytes > 0 && file_.size() + static_cast<int64_t>(count) > options_.largest_bytes) {
+      throw base::Error("{}: the server sends more than the {} bytes that were expected", url_, options_.largest_bytes);
+    }
     file_.write(data, count);
     return true;
   }
@@ -175,10 +204,14 @@ class Transfer {
   struct Cleanup {
     void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
   };
+  struct FreeList {
+    void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+  };
   const std::string& url_;
   PartialFile& file_;
   const FetchOptions& options_;
   int64_t resume_from_;
+  std::unique_ptr<curl_slist, FreeList> headers_;
   std::unique_ptr<CURL, Cleanup> curl_;
   int64_t range_start_ = -1;
   bool started_ = false, is_wrong_range_ = false;

@@ -4,14 +4,21 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace fledge::train {
 
 struct FetchOptions {
-  int attempts = 5;          ///< in a row without a new byte before giving up
-  int connect_seconds = 15;  ///< for a connection
-  int stalled_seconds = 30;  ///< without data until a connection counts as lost
-  double retry_seconds = 1;  ///< pause before the second attempt; doubled for each one after it
+  int attempts = 5;                  ///< in a row without a new byte before giving up
+  int connect_seconds = 15;          ///< for a connection
+  int stalled_seconds = 30;          ///< without data until a connection counts as lost
+  double retry_seconds = 1;          ///< pause before the second attempt; doubled for each one after it
+  std::vector<std::string> headers;  ///< sent to the address itself, and not to another host that it points to
+  int64_t largest_bytes = 0;         ///< a longer answer is refused; 0: any length
+  /// What a user can do where the server refuses (401, 403, 404).
+  std::string refusal_hint = "check the address";
+  /// The headers of every answer, those that point to another address among them; names in lower case.
+  std::function<void(const std::string& name, const std::string& value)> on_header;
   /// Bytes on disk and bytes in all (0: not known), now and then.
   std::function<void(int64_t done, int64_t total)> progress;
 };
