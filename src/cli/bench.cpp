@@ -21,6 +21,10 @@ void add_bench_command(CLI::App& app, Context& context) {
       ->type_name("CONFIG|DIR")
       ->group("Model");
   add_precision_option(*verb, options->precision, "auto");
+  verb->add_option("--weights", options->weights, "matmul: block-quantized weights instead, of this type")
+      ->check(CLI::IsMember({"q8_0", "q4_0", "q4_1", "q4_k", "q6_k"}))
+      ->type_name("TYPE")
+      ->group("Model");
   const auto add = [&](const char* name, auto& value, const char* type_name, const char* help) {
     verb->add_option(name, value, help)
         ->type_name(type_name)

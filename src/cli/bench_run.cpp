@@ -13,6 +13,7 @@
 #include "cli/loaded_model.h"
 #include "tensor/elementwise.h"
 #include "tensor/peak.h"
+#include "tensor/quantized_matmul.h"
 #include "tensor/random.h"
 #include "train/training_step.h"
 
@@ -114,7 +115,19 @@ struct MatmulShape {
   int64_t m, k, n;
 };
 
-double time_matmul(const MatmulShape& shape, DType type, int64_t repeats) {
+template <typename Multiply>
+double median_seconds(int64_t repeats, const Multiply& multiply) {
+  std::vector<double> seconds;
+  for (int64_t repeat = 0; repeat < repeats + 1; ++repeat) {
+    const auto start = Clock::now();
+    multiply();
+    if (repeat > 0) seconds.push_back(seconds_since(start));
+  }
+  return median(seconds);
+}
+
+/// With weights of `block_type`, or of `type` where there is none.
+double time_matmul(const MatmulShape& shape, DType type, std::optional<tensor::BlockType> block_type, int64_t repeats) {
   tensor::Arena arena("bench");
   const Tensor wide_a = Tensor::empty({shape.m, shape.k}, DType::f32, arena);
   const Tensor wide_b = Tensor::empty({shape.k, shape.n}, DType::f32, arena);
@@ -124,29 +137,30 @@ double time_matmul(const MatmulShape& shape, DType type, int64_t repeats) {
   const Tensor a = Tensor::empty({shape.m, shape.k}, type, arena);
   tensor::copy(wide_a, a);
   Tensor out = Tensor::empty({shape.m, shape.n}, type, arena);
+  if (block_type) {
+    const Tensor outputs_by_inputs = wide_b.reshape({shape.n, shape.k});
+    const tensor::QuantizedMatrix packed = tensor::pack(tensor::quantize(outputs_by_inputs, *block_type, arena), arena);
+    return median_seconds(repeats, [&] { tensor::matmul(a, packed, out); });
+  }
   tensor::PackedMatrix packed;
   tensor::pack(wide_b, precision_of(type), packed, arena);
-  std::vector<double> seconds;
-  for (int64_t repeat = 0; repeat < repeats + 1; ++repeat) {
-    const auto start = Clock::now();
-    tensor::matmul(a, packed, out);
-    if (repeat > 0) seconds.push_back(seconds_since(start));
-  }
-  return median(seconds);
+  return median_seconds(repeats, [&] { tensor::matmul(a, packed, out); });
 }
 
 void bench_matmul(const BenchOptions& options) {
   constexpr MatmulShape kShapes[] = {{4096, 768, 2304},  {4096, 768, 768},   {4096, 768, 3072}, {4096, 3072, 768},
                                      {4096, 768, 50304}, {4096, 4096, 4096}, {1, 768, 3072},    {8, 768, 3072}};
   const DType type = activation_type_of(options.precision);
-  const double peak = tensor::measure_peak_flops(precision_of(type));
+  const std::optional<tensor::BlockType> block_type = tensor::block_type_named(options.weights);
+  const std::string name(block_type ? options.weights : tensor::name_of(type));
+  const double peak = block_type ? tensor::measure_peak_int8() : tensor::measure_peak_flops(precision_of(type));
   base::OrderedJson rows = base::OrderedJson::array();
   if (!options.json) {
-    print(fmt::format("{} products with packed weights, {} threads, peak {:.0f} GFLOP/s\n", tensor::name_of(type),
-                      base::thread_count(), peak / 1e9));
+    print(fmt::format("{} products with packed weights, {} threads, peak {:.0f} GFLOP/s\n", name, base::thread_count(),
+                      peak / 1e9));
   }
   for (const MatmulShape& shape : kShapes) {
-    const double seconds = time_matmul(shape, type, options.steps.value_or(10));
+    const double seconds = time_matmul(shape, type, block_type, options.steps.value_or(10));
     const double flops =
         2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.k) * static_cast<double>(shape.n) / seconds;
     rows.push_back(
@@ -159,7 +173,7 @@ void bench_matmul(const BenchOptions& options) {
   }
   if (options.json) {
     const base::OrderedJson json = {{"what", "matmul"},
-                                    {"dtype", std::string(tensor::name_of(type))},
+                                    {"dtype", name},
                                     {"threads", base::thread_count()},
                                     {"peak_flops_per_second", peak},
                                     {"shapes", rows}};
