@@ -28,7 +28,7 @@ void matmul(const Tensor& a, const QuantizedMatrix& w, Tensor& out, const Epilog
   matmul_group(a, {&product, 1});
 }
 
-void matmul_group(const Tensor& a, std::span<QuantizedProduct> products) {
+void matmul_group(const Tensor& a, std::span<const QuantizedProduct> products) {
   thread_local std::vector<cpu::QuantizedPart> parts;
   parts.clear();
   for (const QuantizedProduct& product : products) {

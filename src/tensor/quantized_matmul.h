@@ -40,6 +40,6 @@ struct QuantizedProduct {
 
 /// The same for several weights of the same K at once (query, key and value; gate and up): the activations are
 /// quantized once and the threads are called once.
-void matmul_group(const Tensor& a, std::span<QuantizedProduct> products);
+void matmul_group(const Tensor& a, std::span<const QuantizedProduct> products);
 
 }  // namespace fledge::tensor
