@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-void put(std::string& out, uint32_t value, int bytes) {
+void put(std::string& out, uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
 }
 
