@@ -21,6 +21,7 @@
 #include "cli/generate.h"
 #include "cli/help.h"
 #include "cli/inspect.h"
+#include "cli/serve.h"
 #include "cli/store.h"
 #include "cli/tokenizer.h"
 #include "cli/train.h"
@@ -41,6 +42,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_train_command(app, context);
   add_generate_command(app, context);
   add_chat_command(app, context);
+  add_serve_command(app, context);
   add_embed_command(app, context);
   add_eval_command(app, context);
   add_logits_command(app, context);

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "serve/served_model.h"
+
+namespace CLI {
+class App;
+}
+
+namespace fledge::cli {
+
+struct Context;
+struct CommonOptions;
+
+struct ServeOptions {
+  std::vector<std::string> models;  ///< folders
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;
+  std::string api_key;
+  std::vector<std::string> allowed_hosts, cors_origins;
+  std::string state;      ///< folder of the kept chats; empty: the user's state folder
+  std::string ui_folder;  ///< the page's files from a folder
+  bool keep_chats = true;
+  bool open = false;
+  std::string precision = "auto";
+  int64_t most_running = 64, most_waiting = 512, cache_tokens = 0;
+  int64_t most_connections = 512;
+};
+
+void add_serve_command(CLI::App& app, Context& context);
+
+/// Answers requests until the user stops it.
+void run_serve(const ServeOptions& options, const CommonOptions& common);
+
+/// Opens a model with its tokenizer, template and engine. `name`: what clients call it.
+std::shared_ptr<const serve::ServedModel> open_served_model(const std::string& path, const ServeOptions& options);
+
+}  // namespace fledge::cli

@@ -1,0 +1,150 @@
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <set>
+
+#include "base/error.h"
+#include "cli/loaded_model.h"
+#include "cli/serve.h"
+#include "infer/batch_engine.h"
+#include "infer/constraint/constraint.h"
+#include "infer/embedder.h"
+#include "nn/text/chat_template.h"
+#include "serve/api_error.h"
+#include "serve/text_run.h"
+
+namespace fledge::cli {
+namespace {
+
+/// "models/smollm2/" and "models/smollm2": the folder's name; of a run's checkpoint the run's.
+std::string name_of_model(const std::string& path) {
+  const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+  std::string name = whole.filename().string();
+  if (name.empty()) name = whole.parent_path().filename().string();
+  return name.empty() ? "model" : name;
+}
+
+/// Every token that ends an answer: the tokenizer's, and one or several of generation_config.json.
+std::vector<int32_t> end_tokens_of(OpenedModel& opened, const nn::Tokenizer& tokenizer) {
+  std::set<int32_t> tokens;
+  if (const auto end = tokenizer.end_token()) tokens.insert(*end);
+  const base::Json config = opened.model().generation_config();
+  const auto found = config.find("eos_token_id");
+  if (found != config.end()) {
+    for (const base::Json& token : found->is_array() ? *found : base::Json::array({*found})) {
+      if (token.is_number_integer()) tokens.insert(token.get<int32_t>());
+    }
+  }
+  std::erase_if(tokens, [&](int32_t token) { return token < 0 || token >= tokenizer.vocabulary_size(); });
+  return {tokens.begin(), tokens.end()};
+}
+
+/// An engine with the model that it works on.
+class OwningEngine : public infer::TextEngine {
+ public:
+  OwningEngine(std::shared_ptr<OpenedModel> opened, const infer::BatchOptions& options)
+      : opened_(std::move(opened)), engine_(opened_->model(), opened_->memory(), options) {}
+  RequestId submit(infer::Request request, std::shared_ptr<infer::RequestListener> listener) override {
+    return engine_.submit(std::move(request), std::move(listener));
+  }
+  void cancel(RequestId id) override { engine_.cancel(id); }
+  infer::EngineStatistics statistics() const override { return engine_.statistics(); }
+  int64_t context_length() const override { return engine_.context_length(); }
+  int64_t vocabulary_size() const override { return engine_.vocabulary_size(); }
+
+ private:
+  std::shared_ptr<OpenedModel> opened_;
+  infer::BatchEngine engine_;
+};
+
+/// The encoder of sentences as the server wants it.
+class OwningEmbedder : public serve::Embedder {
+ public:
+  OwningEmbedder(std::shared_ptr<OpenedModel> opened, nn::Tokenizer tokenizer)
+      : opened_(std::move(opened)),
+        embedder_(opened_->model(), opened_->memory(), std::move(tokenizer),
+                  infer::EmbeddingSettings::read(opened_->folder, opened_->model()), opened_->activation_type) {}
+
+  std::vector<std::vector<float>> embed(const std::vector<std::vector<int32_t>>& texts) override {
+    const int64_t most = embedder_.settings().max_tokens;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      if (static_cast<int64_t>(texts[i].size()) <= most) continue;
+      throw base::UsageError("text {} has {} tokens and this model reads {}: nothing is cut silently, so shorten it", i,
+                             texts[i].size(), most);
+    }
+    return embedder_.embed_ids(texts);
+  }
+  int64_t dimensions() const override { return embedder_.dimension(); }
+
+ private:
+  std::shared_ptr<OpenedModel> opened_;
+  infer::Embedder embedder_;
+};
+
+/// Compiles JSON Schemas; those of the last requests are kept, as clients send the same one again and again.
+class ConstraintMaker {
+ public:
+  explicit ConstraintMaker(const nn::Tokenizer& tokenizer)
+      : vocabulary_(std::make_shared<const infer::VocabularyTrie>(infer::VocabularyTrie::from(tokenizer))) {}
+
+  std::shared_ptr<infer::TokenConstraint> begin(const base::OrderedJson& schema) {
+    const std::string text = serve::to_text(schema);
+    {
+      const std::lock_guard lock(mutex_);
+      for (const auto& [known, compiled] : kept_) {
+        if (known == text) return compiled->begin();
+      }
+    }
+    auto compiled = infer::CompiledConstraint::make(infer::compile_json_schema(schema), vocabulary_);
+    const std::lock_guard lock(mutex_);
+    kept_.emplace_front(text, compiled);
+    if (kept_.size() > kMostKept) kept_.pop_back();
+    return compiled->begin();
+  }
+
+ private:
+  static constexpr size_t kMostKept = 16;
+  std::shared_ptr<const infer::VocabularyTrie> vocabulary_;
+  std::mutex mutex_;
+  std::deque<std::pair<std::string, std::shared_ptr<infer::CompiledConstraint>>> kept_;
+};
+
+void add_template(serve::ServedModel& served, const std::filesystem::path& folder) {
+  auto loaded = nn::ChatTemplate::load(folder);
+  if (!loaded) return;
+  const auto chat_template = std::make_shared<const nn::ChatTemplate>(std::move(*loaded));
+  served.template_source = chat_template->source();
+  served.render = [chat_template](const serve::ChatInput& input) {
+    nn::ChatRenderOptions options;
+    options.add_generation_prompt = input.add_generation_prompt;
+    options.variables = input.arguments;
+    return chat_template->render(input.messages, input.tools, options).text;
+  };
+}
+
+}  // namespace
+
+std::shared_ptr<const serve::ServedModel> open_served_model(const std::string& path, const ServeOptions& options) {
+  auto opened = std::make_shared<OpenedModel>(open_model(path, options.precision, false));
+  auto served = std::make_shared<serve::ServedModel>();
+  served->id = name_of_model(path);
+  served->created = serve::seconds_now();
+  served->tokenizer = std::make_shared<const nn::Tokenizer>(open_tokenizer(*opened));
+  served->end_tokens = end_tokens_of(*opened, *served->tokenizer);
+  if (base::json_get<std::string>(opened->model().config(), "model_type", "", path) == "bert") {
+    served->embedder = std::make_shared<OwningEmbedder>(opened, open_tokenizer(*opened));
+    return served;
+  }
+  add_template(*served, opened->folder);
+  const auto constraints = std::make_shared<ConstraintMaker>(*served->tokenizer);
+  served->constrain = [constraints](const base::OrderedJson& schema) { return constraints->begin(schema); };
+  infer::BatchOptions batch;
+  batch.activation_type = opened->activation_type;
+  batch.most_running = options.most_running;
+  batch.most_waiting = options.most_waiting;
+  batch.cache_tokens = options.cache_tokens;
+  served->engine = std::make_shared<OwningEngine>(opened, batch);
+  return served;
+}
+
+}  // namespace fledge::cli
