@@ -18,6 +18,7 @@
 #include "cli/doctor.h"
 #include "cli/embed.h"
 #include "cli/evaluate.h"
+#include "cli/export.h"
 #include "cli/generate.h"
 #include "cli/help.h"
 #include "cli/inspect.h"
@@ -45,6 +46,9 @@ void add_commands(CLI::App& app, Context& context) {
   add_serve_command(app, context);
   add_embed_command(app, context);
   add_eval_command(app, context);
+  add_import_command(app, context);
+  add_export_command(app, context);
+  add_quantize_command(app, context);
   add_logits_command(app, context);
   add_grads_command(app, context);
   add_bench_command(app, context);

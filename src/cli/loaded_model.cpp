@@ -1,6 +1,7 @@
 #include "cli/loaded_model.h"
 
 #include "base/error.h"
+#include "models/gguf_model.h"
 #include "tensor/cpu_features.h"
 
 namespace fledge::cli {
@@ -20,7 +21,7 @@ OpenedModel open_model(const std::string& path, const std::string& precision, bo
 }
 
 nn::Tokenizer open_tokenizer(OpenedModel& opened) {
-  nn::Tokenizer tokenizer = nn::Tokenizer::load(opened.folder);
+  nn::Tokenizer tokenizer = models::load_tokenizer(opened.folder);
   if (tokenizer.vocabulary_size() > opened.model().vocabulary_size()) {
     throw base::Error("{}: the tokenizer has {} tokens and the model {}", opened.folder.string(),
                       tokenizer.vocabulary_size(), opened.model().vocabulary_size());

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "models/formats/model_folder.h"
+#include "models/gguf_model.h"
 #include "models/store.h"
 
 namespace fledge::models {
@@ -41,6 +42,8 @@ void load_weights(LanguageModel& model, const SafetensorsReader& weights) {
 }
 
 LoadedModel load_model(const std::filesystem::path& folder, tensor::DType type, bool trainable) {
+  if (const std::filesystem::path file = find_gguf(folder); !file.empty())
+    return load_gguf_model(file, type, trainable);
   LoadedModel loaded;
   const ModelFolder files = ModelFolder::open(folder);
   loaded.model = make_model(files.config(), files.config_origin());

@@ -14,7 +14,8 @@ struct LoadedModel {
   std::unique_ptr<LanguageModel> model;
 };
 
-/// Opens a Hugging Face folder (config.json and safetensors). Values are converted to `type` (f32, or f64 for reference
+/// Opens a Hugging Face folder (config.json and safetensors), or a GGUF file or folder that holds one (see
+/// load_gguf_model). Values are converted to `type` (f32, or f64 for reference
 /// computations). With `trainable`, gradients get their memory too. Throws Error naming what is missing, unexpected or
 /// of the wrong shape.
 LoadedModel load_model(const std::filesystem::path& folder, tensor::DType type, bool trainable);
