@@ -1,176 +1,133 @@
-#include <histedit.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <iostream>
-#include <memory>
-#include <optional>
+#include <iterator>
 
-#include "base/error.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/chat.h"
+#include "cli/chat_commands.h"
+#include "cli/chat_continuation.h"
+#include "cli/chat_input.h"
+#include "cli/chat_view.h"
 #include "cli/common.h"
-#include "cli/text_stream.h"
 
 namespace fledge::cli {
 namespace {
 
-constexpr const char* kHelp =
-    "Type the beginning of a text and the model continues it.\n"
-    "  /more          go on where the last text ended\n"
-    "  /again         another continuation of the same beginning\n"
-    "  /temperature T, /top-p P, /top-k K, /max-tokens N   change how the next texts are drawn\n"
-    "  /help          this list\n"
-    "  /bye           leave (or Ctrl+D); Ctrl+C stops a text\n";
+/// Likeliest tokens that /probs shows beside each one.
+constexpr int64_t kAlternatives = 5;
 
-const char* editor_prompt(EditLine*) {
-  return "> ";
+ChatSettings settings_for(OpenedModel& opened, const ChatOptions& options, bool base_model) {
+  const base::Json config = generation_config_of(opened);
+  ChatSettings settings = settings_of_model(config, (opened.folder / models::kGenerationConfigFile).string());
+  if (base_model && !config.contains("max_new_tokens")) settings.max_tokens = options.sampling.max_tokens;
+  for (const auto& [name, value] : options.given) set_value(settings, name, value);
+  settings.stop = options.sampling.stop;
+  return settings;
 }
 
-/// Lines from a terminal, with editing and history, or from a pipe.
-class LineReader {
- public:
-  LineReader() {
-    if (!::isatty(STDIN_FILENO)) return;
-    editor_.reset(el_init("fledge", stdin, stdout, stderr));
-    history_.reset(history_init());
-    HistEvent event;
-    history(history_.get(), &event, H_SETSIZE, 500);
-    el_set(editor_.get(), EL_PROMPT, editor_prompt);
-    el_set(editor_.get(), EL_EDITOR, "emacs");
-    el_set(editor_.get(), EL_HIST, history, history_.get());
-    el_set(editor_.get(), EL_SIGNAL, 1);
-  }
-
-  /// Nothing at the end of the input.
-  std::optional<std::string> next() {
-    if (!editor_) {
-      std::string line;
-      if (!std::getline(std::cin, line)) return std::nullopt;
-      return line;
-    }
-    int count = 0;
-    const char* text = el_gets(editor_.get(), &count);
-    if (text == nullptr || count <= 0) return std::nullopt;
-    std::string line(text, static_cast<size_t>(count));
-    while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
-    HistEvent event;
-    if (!line.empty()) history(history_.get(), &event, H_ENTER, text);
-    return line;
-  }
-
- private:
-  struct EndEditor {
-    void operator()(EditLine* editor) const { el_end(editor); }
-  };
-  struct EndHistory {
-    void operator()(History* log) const { history_end(log); }
-  };
-  std::unique_ptr<History, EndHistory> history_;
-  std::unique_ptr<EditLine, EndEditor> editor_;
-};
-
-/// The conversation with a base model: a beginning, and what was made of it.
-class Session {
- public:
-  explicit Session(const ChatOptions& options)
-      : sampling_(options.sampling),
-        opened_(open_model(options.model, options.sampling.precision, false)),
-        tokenizer_(open_tokenizer(opened_)) {}
-
-  const OpenedModel& opened() const { return opened_; }
-
-  /// False when the user leaves.
-  bool handle(const std::string& line) {
-    if (line.empty()) return true;
-    if (line[0] != '/') {
-      beginning_ = line;
-      go_on(beginning_);
-    } else if (line == "/bye" || line == "/exit" || line == "/quit") {
-      return false;
-    } else if (line == "/more") {
-      go_on(whole_);
-    } else if (line == "/again") {
-      go_on(beginning_);
-    } else if (line == "/help") {
-      print(kHelp);
-    } else {
-      set_option(line);
-    }
-    return true;
-  }
-
- private:
-  void go_on(const std::string& text) {
-    base::clear_interrupt();
-    print(text);
-    const auto show = [](std::string_view piece) {
-      print(piece);
-      flush_standard_output();
-    };
-    const Continuation continuation = continue_text(opened_, tokenizer_, text, sampling_, show);
-    whole_ = text + continuation.text;
-    print(continuation.finish_reason == "context" ? "\n(the model's context is full)\n\n" : "\n\n");
-    base::clear_interrupt();
-  }
-
-  void set_option(const std::string& line) {
-    const size_t space = line.find(' ');
-    const std::string name = line.substr(0, space);
-    const std::string value = space == std::string::npos ? "" : line.substr(space + 1);
-    SamplingOptions changed = sampling_;
+/// Reads and does one message or command after the other. `answer` returns false when the user leaves, and sets its
+/// second argument where Ctrl+C ended an answer.
+void converse(const std::function<bool(const std::string&, bool&)>& answer) {
+  ChatInput input;
+  int interrupts = 0;  // in a row
+  while (true) {
+    flush_standard_output();
+    std::string message;
+    const InputKind kind = input.read_message(message);
+    if (kind == InputKind::end) return;
+    if (kind == InputKind::interrupted && ++interrupts >= 2) throw base::Interrupted("left by Ctrl+C");
+    if (kind == InputKind::interrupted) print("(Ctrl+C again or /bye leaves)\n");
+    if (kind == InputKind::dropped) interrupts = 0;
+    if (kind != InputKind::line) continue;
+    bool stopped = false;
     try {
-      size_t used = 0;
-      if (name == "/temperature") {
-        changed.temperature = std::stod(value, &used);
-      } else if (name == "/top-p") {
-        changed.top_p = std::stod(value, &used);
-      } else if (name == "/top-k") {
-        changed.top_k = std::stoll(value, &used);
-      } else if (name == "/max-tokens") {
-        changed.max_tokens = std::stoll(value, &used);
-      } else {
-        print(fmt::format("{} is not known; /help lists what is\n", base::printable(name)));
-        return;
-      }
-      if (used != value.size()) throw std::invalid_argument(value);
-      infer::check_sampling_options(generation_options(changed, -1).sampling);
+      if (!answer(message, stopped)) return;
+    } catch (const ConversationTooLong& error) {
+      print(fmt::format("{}: /clear begins anew, /save FILE keeps this conversation\n", error.what()));
     } catch (const base::Error& error) {
-      print(fmt::format("{}\n", error.what()));
-      return;
-    } catch (const std::logic_error&) {
-      print(fmt::format("{} needs a number\n", name));
-      return;
+      print(fmt::format("{}\n", base::printable(error.what())));
     }
-    sampling_ = changed;
+    interrupts = stopped ? 1 : 0;
   }
+}
 
-  SamplingOptions sampling_;
-  OpenedModel opened_;
-  nn::Tokenizer tokenizer_;
-  std::string beginning_, whole_;
-};
+void continue_texts(ContinuationSession& session, const ChatOptions& options, const CommonOptions& common) {
+  if (options.prompt) {
+    if (session.continue_from(valid_utf8(*options.prompt))) throw base::Interrupted("stopped by the user");
+    return;
+  }
+  if (!common.quiet) {
+    print(fmt::format("{} has no chat template: type the beginning of a text, /help for help, /bye to leave.\n",
+                      base::printable(session.model_name())));
+  }
+  converse([&](const std::string& line, bool&) { return session.handle(line); });
+}
+
+/// One answer, plain on standard output.
+void answer_once(ChatSession& session, const std::string& message, const CommonOptions& common) {
+  const bool safe = base::describe_terminal(1).interactive;
+  Answer answer;
+  try {
+    answer = session.ask(message, [&](const std::string& text) {
+      print(safe ? base::printable(text) : text);
+      flush_standard_output();
+    });
+  } catch (const ConversationTooLong& error) {
+    throw base::UsageError("{}: shorten the message", error.what());
+  }
+  print("\n");
+  if (answer.end == AnswerEnd::interrupted) throw base::Interrupted("stopped by the user");
+  const std::string note = end_note(answer, session);
+  flush_standard_output();
+  if (!note.empty() && !common.quiet) fmt::print(stderr, "({})\n", note);
+}
+
+void chat_in_terminal(ChatSession& session, const CommonOptions& common) {
+  session.keep_alternatives(kAlternatives);
+  if (!common.quiet) {
+    print(fmt::format("{}, context {} tokens: /help for help, /bye to leave.\n", base::printable(session.model_name()),
+                      base::with_separators(session.context_length())));
+  }
+  converse([&](const std::string& message, bool& stopped) {
+    if (message.find_first_not_of(" \t\n") == std::string::npos) return true;
+    const CommandResult result = message[0] == '/' ? run_command(session, message) : answer_message(session, message);
+    stopped = result == CommandResult::stopped;
+    return result != CommandResult::leave;
+  });
+}
+
+std::string read_standard_input() {
+  std::string text(std::istreambuf_iterator<char>(std::cin), {});
+  base::throw_if_interrupted();
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  return text;
+}
 
 }  // namespace
 
 void run_chat(const ChatOptions& options, const CommonOptions& common) {
   const base::InterruptGuard guard;
-  Session session(options);
-  if (!common.quiet) {
-    print(fmt::format("{}: type the beginning of a text, /help for help, /bye to leave.\n",
-                      session.opened().folder.string()));
+  OpenedModel opened = open_model(options.model, options.sampling.precision, false);
+  nn::Tokenizer tokenizer = open_tokenizer(opened);
+  auto chat_template = chat_template_of(opened, tokenizer);
+  ChatSettings settings = settings_for(opened, options, !chat_template);
+  if (!chat_template) {
+    if (options.system)
+      throw base::UsageError("{} has no chat template, so there is no place for --system", opened.folder.string());
+    ContinuationSession session(std::move(opened), std::move(tokenizer), std::move(settings));
+    return continue_texts(session, options, common);
   }
-  LineReader reader;
-  while (true) {
-    flush_standard_output();
-    try {
-      const auto line = reader.next();
-      if (!line || !session.handle(*line)) return;
-    } catch (const base::Error& error) {
-      // A prompt that is too long, for example; the conversation goes on.
-      print(fmt::format("{}\n", error.what()));
-    }
-  }
+  const bool once = options.prompt || !::isatty(STDIN_FILENO);
+  const std::string message = options.prompt ? *options.prompt : once ? read_standard_input() : "";
+  if (once && message.find_first_not_of(" \t\r\n") == std::string::npos)
+    throw base::UsageError("there is no message: give one as PROMPT, or on standard input");
+  ChatSession session(std::move(opened), std::move(tokenizer), std::move(*chat_template), std::move(settings));
+  if (options.system) session.set_system(valid_utf8(*options.system));
+  if (once) return answer_once(session, valid_utf8(message), common);
+  chat_in_terminal(session, common);
 }
 
 }  // namespace fledge::cli
