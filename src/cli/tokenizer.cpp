@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
 #include "base/error.h"
@@ -16,10 +17,18 @@
 #include "base/terminal.h"
 #include "cli/common.h"
 #include "cli/ids.h"
+#include "models/gguf_model.h"
+#include "models/store.h"
 #include "nn/text/tokenizer.h"
 
 namespace fledge::cli {
 namespace {
+
+/// The tokenizer of a path, or of a model by its name.
+nn::Tokenizer open_tokenizer(const std::string& name) {
+  return models::load_tokenizer(std::filesystem::exists(name) ? std::filesystem::path(name)
+                                                              : models::resolve_model(name));
+}
 
 std::string read_standard_input() {
   std::string text;
@@ -75,7 +84,8 @@ void add_encode(CLI::App& parent, Context& context) {
   CLI::App* verb = add_verb(parent, context, "encode", "Prints the token ids of a text.",
                             "fledge tokenizer encode tokenizer --text \"She was\"\n"
                             "fledge tokenizer encode tokenizer --file emma.txt --json");
-  verb->add_option("DIR", options->tokenizer, "Folder of the tokenizer, a tokenizer.json, a .model or a .tiktoken file")
+  verb->add_option("DIR", options->tokenizer,
+                   "Folder of the tokenizer or of a model, a GGUF file, a tokenizer.json, a .model or a .tiktoken file")
       ->required();
   CLI::Option* text = verb->add_option("--text", options->text, "The text")->type_name("T")->group("Input");
   verb->add_option("--file", options->file, "A file with the text (default: standard input)")
@@ -95,7 +105,8 @@ void add_decode(CLI::App& parent, Context& context) {
   CLI::App* verb =
       add_verb(parent, context, "decode", "Prints the text of token ids: exactly the bytes that were encoded.",
                "fledge tokenizer decode tokenizer --ids 1,2,3");
-  verb->add_option("DIR", options->tokenizer, "Folder of the tokenizer, a tokenizer.json, a .model or a .tiktoken file")
+  verb->add_option("DIR", options->tokenizer,
+                   "Folder of the tokenizer or of a model, a GGUF file, a tokenizer.json, a .model or a .tiktoken file")
       ->required();
   verb->add_option("--ids", options->ids, "Token ids; - reads them from standard input")
       ->type_name("1,2,3")
@@ -108,7 +119,7 @@ void add_decode(CLI::App& parent, Context& context) {
 }  // namespace
 
 void run_tokenizer_encode(const TokenizerEncodeOptions& options) {
-  const nn::Tokenizer tokenizer = nn::Tokenizer::load(options.tokenizer);
+  const nn::Tokenizer tokenizer = open_tokenizer(options.tokenizer);
   const std::string text = options.text   ? *options.text
                            : options.file ? base::read_file(*options.file)
                                           : read_standard_input();
@@ -125,7 +136,7 @@ void run_tokenizer_encode(const TokenizerEncodeOptions& options) {
 }
 
 void run_tokenizer_decode(const TokenizerDecodeOptions& options) {
-  const nn::Tokenizer tokenizer = nn::Tokenizer::load(options.tokenizer);
+  const nn::Tokenizer tokenizer = open_tokenizer(options.tokenizer);
   const std::vector<int32_t> ids = parse_ids(options.ids == "-" ? read_standard_input() : options.ids, "--ids");
   print(tokenizer.decode(ids, options.skip_special));
   if (base::describe_terminal(1).interactive) print("\n");
