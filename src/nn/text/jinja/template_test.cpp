@@ -18,9 +18,9 @@ std::string render(const std::string& source, const base::OrderedJson& variables
   return Template(source, "test").render(variables).text;
 }
 
-std::string error_of(const std::string& source) {
+std::string error_of(const std::string& source, const Limits& limits = {}) {
   try {
-    render(source);
+    Template(source, "test", limits).render(base::OrderedJson::object());
   } catch (const base::Error& error) {
     return error.what();
   }
@@ -89,10 +89,11 @@ TEST(JinjaTemplate, ErrorsNameTheLine) {
 }
 
 // Templates that would run, grow or nest without end stop in a sentence.
+// A hundredth of the limits that users get, so that the test is quick; what counts is that each of them ends.
 TEST(JinjaTemplate, HostileTemplatesEnd) {
-  const std::string deep(5000, '('), lists(5000, '[');
+  const Limits limits{.steps = 200'000, .text_bytes = 8u << 20, .output_bytes = 1u << 20, .items = 1u << 14};
   for (const std::string& source : {
-           std::string("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"),
+           std::string("{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}"),
            std::string("{{ 'a' * 10000000000 }}"),
            std::string("{{ [1] * 10000000000 }}"),
            std::string("{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}"
@@ -102,17 +103,59 @@ TEST(JinjaTemplate, HostileTemplatesEnd) {
                "{{ ns.l }}"),
            std::string("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
            std::string("{{ 'x' | center(99999999999) }}{{ 'a' | indent(99999999999, true) }}"),
-           std::string("{{ ('a' * 1000000) | replace('a', 'b' * 1000000) }}"),
-           std::string("{% for i in range(100000) %}{{ 'aaaaaaaaaa' * 1000 }}{% endfor %}"),
-           "{{ " + deep + " }}",
-           "{{ " + lists + " }}",
+           std::string("{{ ('a' * 100000) | replace('a', 'b' * 100000) }}"),
+           std::string("{% for i in range(10000) %}{{ 'aaaaaaaaaa' * 1000 }}{% endfor %}"),
            std::string("{{ '%999999999d' % 1 }}"),
        }) {
-    EXPECT_NE(error_of(source), "") << source.substr(0, 80);
+    EXPECT_NE(error_of(source, limits), "") << source.substr(0, 80);
   }
-  std::string sum = "{{ 1";
-  for (int index = 0; index < 100000; ++index) sum += "+1";
-  EXPECT_NE(error_of(sum + " }}"), "");
+}
+
+// What stands inside of itself without end is refused, whether it is closed again or not, in the parser, the walk
+// through the tree and its end; what is nested as deep as no template ever is gives its text.
+TEST(JinjaTemplate, DeepNestingEnds) {
+  struct Shape {
+    std::string begin, open, middle, close, end;
+    size_t allowed;  ///< how often it may be nested at least
+  };
+  const std::vector<Shape> shapes = {
+      {"{{ ", "(", "1", ")", " }}", 50},
+      {"{{ ", "[", "1", "]", " }}", 50},
+      {"{{ ", "{1:", "1", "}", " }}", 50},
+      {"{{ ", "dict(a=", "1", ")", " }}", 50},
+      {"{% set a = [0] %}{{ ", "a[", "0", "]", " }}", 50},
+      {"{{ ", "not ", "1", "", " }}", 50},
+      {"{{ ", "-", "1", "", " }}", 50},
+      {"{{ ", "1 ** ", "1", "", " }}", 50},
+      {"{{ ", "1 if 0 else ", "1", "", " }}", 50},
+      {"{{ 1", "", "", " + 1", " }}", 50},
+      {"{{ 1", "", "", " | abs", " }}", 50},
+      {"{{ a", "", "", ".a", " }}", 0},
+      {"{{ a", "", "", "()", " }}", 0},
+      {"", "{% if 1 %}", "1", "{% endif %}", "", 50},
+      {"", "{% if 0 %}{% else %}", "1", "{% endif %}", "", 50},
+      {"", "{% for a in [1] %}", "1", "{% endfor %}", "", 50},
+      {"", "{% for a in [] %}{% else %}", "1", "{% endfor %}", "", 50},
+      {"", "{% with a = 1 %}", "1", "{% endwith %}", "", 50},
+      {"", "{% set a %}", "1", "{% endset %}", "", 50},
+      {"", "{% filter upper %}", "1", "{% endfilter %}", "", 50},
+      {"", "{% macro m() %}", "1", "{% endmacro %}", "", 50},
+      {"{% for ", "(", "a", ")", " in [1] %}{% endfor %}", 50},
+  };
+  const auto repeat = [](const std::string& text, size_t count) {
+    std::string result;
+    for (size_t index = 0; index < count; ++index) result += text;
+    return result;
+  };
+  for (const Shape& shape : shapes) {
+    const auto source = [&](size_t count, bool closed) {
+      return shape.begin + repeat(shape.open, count) + shape.middle + (closed ? repeat(shape.close, count) : "") +
+             shape.end;
+    };
+    EXPECT_NE(error_of(source(20000, true)), "") << source(3, true);
+    if (!shape.open.empty()) EXPECT_NE(error_of(source(20000, false)), "") << source(3, false);
+    if (shape.allowed > 0) EXPECT_EQ(error_of(source(shape.allowed, true)), "") << source(3, true);
+  }
 }
 
 TEST(JinjaTemplate, BadBytes) {
