@@ -126,17 +126,6 @@ base::Json generation_config_of(OpenedModel& opened) {
   return config;
 }
 
-std::optional<nn::ChatTemplate> chat_template_of(const OpenedModel& opened, const nn::Tokenizer& tokenizer) {
-  if (std::filesystem::is_directory(opened.folder)) {
-    if (auto loaded = nn::ChatTemplate::load(opened.folder)) return loaded;
-  }
-  const base::Json& config = tokenizer.parts().config;
-  if (!config.is_object() || !config.contains("chat_template") || !config["chat_template"].is_string())
-    return std::nullopt;
-  return nn::ChatTemplate(config["chat_template"].get<std::string>(), opened.folder.string(),
-                          nn::special_token_texts(config));
-}
-
 ChatSession::ChatSession(OpenedModel opened, nn::Tokenizer tokenizer, nn::ChatTemplate chat_template,
                          ChatSettings settings)
     : opened_(std::move(opened)),

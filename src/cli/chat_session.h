@@ -92,7 +92,4 @@ class ChatSession {
 /// The model's generation_config.json, with what its config.json says where that is silent.
 base::Json generation_config_of(OpenedModel& opened);
 
-/// The model's chat template: of its folder, or in its GGUF file. Nothing: a base model.
-std::optional<nn::ChatTemplate> chat_template_of(const OpenedModel& opened, const nn::Tokenizer& tokenizer);
-
 }  // namespace fledge::cli

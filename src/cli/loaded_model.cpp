@@ -35,4 +35,15 @@ int32_t end_token_of(OpenedModel& opened, const nn::Tokenizer& tokenizer) {
   return base::json_get<int32_t>(config, "eos_token_id", -1, opened.folder.string());
 }
 
+std::optional<nn::ChatTemplate> chat_template_of(const OpenedModel& opened, const nn::Tokenizer& tokenizer) {
+  if (std::filesystem::is_directory(opened.folder)) {
+    if (auto loaded = nn::ChatTemplate::load(opened.folder)) return loaded;
+  }
+  const base::Json& config = tokenizer.parts().config;
+  if (!config.is_object() || !config.contains("chat_template") || !config["chat_template"].is_string())
+    return std::nullopt;
+  return nn::ChatTemplate(config["chat_template"].get<std::string>(), opened.folder.string(),
+                          nn::special_token_texts(config));
+}
+
 }  // namespace fledge::cli

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "models/model_io.h"
+#include "nn/text/chat_template.h"
 #include "nn/text/tokenizer.h"
 
 namespace fledge::cli {
@@ -29,5 +31,8 @@ nn::Tokenizer open_tokenizer(OpenedModel& opened);
 
 /// The token that ends a text, for generation: eos of the tokenizer, or of generation_config.json; -1 where none.
 int32_t end_token_of(OpenedModel& opened, const nn::Tokenizer& tokenizer);
+
+/// The model's chat template: of its folder, or in its GGUF file. Nothing: a base model.
+std::optional<nn::ChatTemplate> chat_template_of(const OpenedModel& opened, const nn::Tokenizer& tokenizer);
 
 }  // namespace fledge::cli

@@ -16,10 +16,11 @@
 namespace fledge::cli {
 namespace {
 
-/// "models/smollm2/" and "models/smollm2": the folder's name; of a run's checkpoint the run's.
+/// "models/smollm2/" and "models/smollm2": the folder's name; of a run's checkpoint the run's; of a GGUF file its own
+/// without the ending.
 std::string name_of_model(const std::string& path) {
   const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
-  std::string name = whole.filename().string();
+  std::string name = (whole.extension() == ".gguf" ? whole.stem() : whole.filename()).string();
   if (name.empty()) name = whole.parent_path().filename().string();
   return name.empty() ? "model" : name;
 }
@@ -109,8 +110,8 @@ class ConstraintMaker {
   std::deque<std::pair<std::string, std::shared_ptr<infer::CompiledConstraint>>> kept_;
 };
 
-void add_template(serve::ServedModel& served, const std::filesystem::path& folder) {
-  auto loaded = nn::ChatTemplate::load(folder);
+void add_template(serve::ServedModel& served, const OpenedModel& opened) {
+  auto loaded = chat_template_of(opened, *served.tokenizer);
   if (!loaded) return;
   const auto chat_template = std::make_shared<const nn::ChatTemplate>(std::move(*loaded));
   served.template_source = chat_template->source();
@@ -135,7 +136,7 @@ std::shared_ptr<const serve::ServedModel> open_served_model(const std::string& p
     served->embedder = std::make_shared<OwningEmbedder>(opened, open_tokenizer(*opened));
     return served;
   }
-  add_template(*served, opened->folder);
+  add_template(*served, *opened);
   const auto constraints = std::make_shared<ConstraintMaker>(*served->tokenizer);
   served->constrain = [constraints](const base::OrderedJson& schema) { return constraints->begin(schema); };
   infer::BatchOptions batch;
