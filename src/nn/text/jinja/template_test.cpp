@@ -153,7 +153,9 @@ TEST(JinjaTemplate, DeepNestingEnds) {
              shape.end;
     };
     EXPECT_NE(error_of(source(20000, true)), "") << source(3, true);
-    if (!shape.open.empty()) EXPECT_NE(error_of(source(20000, false)), "") << source(3, false);
+    if (!shape.open.empty()) {
+      EXPECT_NE(error_of(source(20000, false)), "") << source(3, false);
+    }
     if (shape.allowed > 0) {
       EXPECT_EQ(error_of(source(shape.allowed, true)), "") << source(3, true);
     }
