@@ -34,6 +34,13 @@ if(FLEDGE_NODE)
   add_test(NAME web.modules COMMAND ${FLEDGE_NODE} --test ${page_tests})
   set_tests_properties(web.modules PROPERTIES TIMEOUT 300 LABELS web)
 endif()
+find_program(FLEDGE_TSC tsc DOC "Checks the types of the web page's modules")
+if(FLEDGE_TSC)
+  file(GLOB page_modules CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/web/*.js)
+  add_test(NAME web.types COMMAND ${FLEDGE_TSC} --noEmit --allowJs --checkJs --strict --target es2022 --module es2022
+                                  --lib es2022,dom,dom.iterable --moduleResolution node ${page_modules})
+  set_tests_properties(web.types PROPERTIES TIMEOUT 300 LABELS web)
+endif()
 if(FLEDGE_NODE AND FLEDGE_CHROMIUM)
   add_test(NAME web.browser COMMAND ${FLEDGE_NODE} ${CMAKE_SOURCE_DIR}/tests/web/browser_test.mjs $<TARGET_FILE:fledge>
                                     ${FLEDGE_CHROMIUM})

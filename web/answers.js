@@ -9,7 +9,10 @@ import {samplingFields} from './settings.js';
  *   `messages` without the system's; `prefix`: how the answer begins
  */
 
-/** The models that write text. @returns {Promise<Model[]>} */
+/**
+ * The models that write text.
+ * @returns {Promise<Model[]>}
+ */
 export async function listModels() {
   const {data} = await call('GET', '/v1/models');
   const writers = data.filter((/** @type {any} */ model) => model.fledge?.text !== false);
@@ -28,7 +31,10 @@ function chatBody({model, messages, settings, prefix}) {
   return {model: model.id, messages: all, ...(prefix === '' ? {} : {continue_final_message: true})};
 }
 
-/** What a model without a chat template continues: everything that was written, as one text. @param {Question} question */
+/**
+ * What a model without a chat template continues: everything that was written, as one text.
+ * @param {Question} question
+ */
 const plainPrompt = ({messages, prefix}) => messages.map(({content}) => content).join('') + prefix;
 
 /**

@@ -12,7 +12,10 @@ export class ServerError extends Error {
 }
 
 const keyName = 'fledge.key';
-/** Asks for the server's key; set by the page. @type {(why: string) => Promise<string|null>} */
+/**
+ * Asks for the server's key; set by the page.
+ * @type {(why: string) => Promise<string|null>}
+ */
 let askForKey = async () => null;
 
 /** @param {(why: string) => Promise<string|null>} ask */
@@ -78,7 +81,12 @@ export async function call(method, path, body, signal) {
   return response.status === 204 ? null : response.json();
 }
 
-/** For the moment when the page goes away. @param {string} method @param {string} path @param {any} body */
+/**
+ * For the moment when the page goes away.
+ * @param {string} method
+ * @param {string} path
+ * @param {any} body
+ */
 export function callAndLeave(method, path, body) {
   send(method, path, body, undefined, true).catch(() => {});
 }

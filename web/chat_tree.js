@@ -10,13 +10,19 @@ export class ChatTree {
     this.messages = new Map();
     /** @type {Map<string|null, string[]>} */
     this.childrenOf = new Map();
-    /** Which child was shown last, by parent. @type {Map<string|null, string>} */
+    /**
+     * Which child was shown last, by parent.
+     * @type {Map<string|null, string>}
+     */
     this.chosen = new Map();
     for (const message of messages) this.add(message);
     if (current !== null && this.messages.has(current)) this.show(current);
   }
 
-  /** Adds a message and shows it. @param {Message} message */
+  /**
+   * Adds a message and shows it.
+   * @param {Message} message
+   */
   add(message) {
     // What does not fit (its parent is gone) would never be reached: it begins the chat anew.
     if (message.parent !== null && !this.messages.has(message.parent)) message.parent = null;
@@ -28,7 +34,10 @@ export class ChatTree {
     return message;
   }
 
-  /** Takes away a message and what follows it. @param {string} id */
+  /**
+   * Takes away a message and what follows it.
+   * @param {string} id
+   */
   remove(id) {
     const message = this.messages.get(id);
     if (!message) return;
@@ -41,7 +50,11 @@ export class ChatTree {
     this.messages.delete(id);
   }
 
-  /** Gives a message the id that the server made. @param {string} from @param {string} to */
+  /**
+   * Gives a message the id that the server made.
+   * @param {string} from
+   * @param {string} to
+   */
   rename(from, to) {
     const message = this.messages.get(from);
     if (!message || from === to) return;
@@ -64,19 +77,30 @@ export class ChatTree {
     }
   }
 
-  /** Makes the shown path go through this message. @param {string} id */
+  /**
+   * Makes the shown path go through this message.
+   * @param {string} id
+   */
   show(id) {
     for (let at = this.messages.get(id); at; at = at.parent === null ? undefined : this.messages.get(at.parent)) {
       this.chosen.set(at.parent, at.id);
     }
   }
 
-  /** The shown messages, first to last. @returns {Message[]} */
+  /**
+   * The shown messages, first to last.
+   * @returns {Message[]}
+   */
   path() {
     const result = [];
-    for (let parent = null; ; ) {
+    /** @type {string|null} */
+    let parent = null;
+    for (;;) {
+      /** @type {string[]} */
       const children = this.childrenOf.get(parent) ?? [];
+      /** @type {string|undefined} */
       const id = this.chosen.get(parent) ?? children[children.length - 1];
+      /** @type {Message|undefined} */
       const message = id === undefined ? undefined : this.messages.get(id);
       if (!message) return result;
       result.push(message);
@@ -84,7 +108,11 @@ export class ChatTree {
     }
   }
 
-  /** The messages down to this one. @param {string|null} id @returns {Message[]} */
+  /**
+   * The messages down to this one.
+   * @param {string|null} id
+   * @returns {Message[]}
+   */
   pathTo(id) {
     const result = [];
     for (let at = id === null ? undefined : this.messages.get(id); at; ) {
@@ -94,21 +122,31 @@ export class ChatTree {
     return result;
   }
 
-  /** Messages in the same place, and where this one is among them. @param {string} id */
+  /**
+   * Messages in the same place, and where this one is among them.
+   * @param {string} id
+   */
   siblings(id) {
     const message = /** @type {Message} */ (this.messages.get(id));
     const ids = this.childrenOf.get(message.parent) ?? [];
     return {ids, index: ids.indexOf(id)};
   }
 
-  /** Shows the sibling that is `step` further. @param {string} id @param {number} step */
+  /**
+   * Shows the sibling that is `step` further.
+   * @param {string} id
+   * @param {number} step
+   */
   showSibling(id, step) {
     const {ids, index} = this.siblings(id);
     const sibling = ids[index + step];
     if (sibling !== undefined) this.show(sibling);
   }
 
-  /** The last message that is shown. @returns {Message|null} */
+  /**
+   * The last message that is shown.
+   * @returns {Message|null}
+   */
   leaf() {
     return this.path().at(-1) ?? null;
   }

@@ -40,7 +40,12 @@ export class ServerChats {
   change(chat, message, fields) {
     return call('PATCH', path(chat, 'messages', message), fields);
   }
-  /** Adds or changes a message while the page is going away. @param {string} chat @param {Message} message @param {boolean} isNew */
+  /**
+   * Adds or changes a message while the page is going away.
+   * @param {string} chat
+   * @param {Message} message
+   * @param {boolean} isNew
+   */
   saveAndLeave(chat, message, isNew) {
     // A browser sends no more than 64 KiB then: the text goes, the tokens do not.
     const data = {...message.data, tokens: undefined};
@@ -98,7 +103,10 @@ export class PageChats {
   }
 }
 
-/** The store to use, and what is in it. @returns {Promise<{store: ServerChats|PageChats, chats: Chat[]}>} */
+/**
+ * The store to use, and what is in it.
+ * @returns {Promise<{store: ServerChats|PageChats, chats: Chat[]}>}
+ */
 export async function openChats() {
   const store = new ServerChats();
   try {

@@ -15,7 +15,11 @@ import {packTokens, textWith, unpackTokens} from './tokens.js';
  *   how an answer begins: after which message, with which text and its tokens; `message`: the one that grows, if any
  */
 
-/** The times of an answer that was made in two goes. @param {any} first @param {any} second */
+/**
+ * The times of an answer that was made in two goes.
+ * @param {any} first
+ * @param {any} second
+ */
 function added(first, second) {
   const sum = {...second};
   for (const name of ['answer_tokens', 'answer_seconds', 'prompt_seconds', 'queue_seconds']) sum[name] += first[name] ?? 0;
@@ -40,17 +44,31 @@ export class Conversation {
     });
     /** @type {Map<Message, MessageView>} */
     this.views = new Map();
-    /** What is being answered. @type {{abort: AbortController, message: Message, isNew: boolean, done: Promise<void>}|null} */
+    /**
+     * What is being answered.
+     * @type {{abort: AbortController, message: Message, isNew: boolean, done: Promise<void>}|null}
+     */
     this.run = null;
     this.unsaved = 0;
-    this.show(null);
+    this.isSaving = false;
+    /** The page may be about to go. */
+    this.isLeaving = false;
+    /** @type {Chat|null} */
+    this.chat = null;
+    this.tree = new ChatTree();
+    this.settings = newSettings();
+    /** @type {HTMLElement|null} */
+    this.error = null;
   }
 
   get isBusy() {
-    return this.run !== null;
+    return this.run !== null || this.isSaving;
   }
 
-  /** Shows a chat with its messages, or the beginning of a new one. @param {Chat|null} chat */
+  /**
+   * Shows a chat with its messages, or the beginning of a new one.
+   * @param {Chat|null} chat
+   */
   show(chat) {
     this.chat = chat;
     this.settings = chat ? withDefaults(chat.settings) : newSettings();
@@ -64,12 +82,14 @@ export class Conversation {
   /** @param {any} settings */
   async setSettings(settings) {
     this.settings = settings;
-    if (this.chat) await this.guard(() => this.store.update(this.chat.id, {settings}));
+    const chat = this.chat;
+    if (chat) await this.guard(() => this.store.update(chat.id, {settings}));
   }
 
   /** @param {string} model */
   async setModel(model) {
-    if (this.chat) await this.guard(() => this.store.update(this.chat.id, {model}));
+    const chat = this.chat;
+    if (chat) await this.guard(() => this.store.update(chat.id, {model}));
   }
 
   render() {
@@ -85,7 +105,7 @@ export class Conversation {
     shown.forEach((each, index) => {
       if (this.root.childNodes[index] !== each) this.root.insertBefore(each, this.root.childNodes[index] ?? null);
     });
-    while (this.root.childNodes.length > shown.length) this.root.lastChild.remove();
+    while (this.root.childNodes.length > shown.length) this.root.lastChild?.remove();
     byId('welcome').hidden = shown.length > 0;
     this.follow();
   }
@@ -95,14 +115,21 @@ export class Conversation {
     if (this.isAtEnd) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
-  /** @param {string} text */
+  /**
+   * Asks, and waits for the answer.
+   * @param {string} text
+   * @returns {Promise<boolean>} whether the question became a part of the chat
+   */
   async send(text) {
-    if (this.isBusy) return;
+    if (this.isBusy) return false;
     this.isAtEnd = true;
+    let isAdded = false;
     await this.guard(async () => {
       const message = await this.addMessage('user', text, this.tree.leaf()?.id ?? null, {});
+      isAdded = true;
       await this.answer({parent: message.id, prefix: '', tokens: [], message: null});
     });
+    return isAdded;
   }
 
   // What the buttons of a message do (message_view.js).
@@ -152,8 +179,8 @@ export class Conversation {
     this.error = null;
     this.render();
     this.events.changed();
-    const leaf = this.tree.leaf();
-    if (leaf && this.chat) await this.guard(() => this.store.update(this.chat.id, {current_message: leaf.id}));
+    const chat = this.chat, leaf = this.tree.leaf();
+    if (leaf && chat) await this.guard(() => this.store.update(chat.id, {current_message: leaf.id}));
   }
 
   async stop() {
@@ -162,7 +189,10 @@ export class Conversation {
     await run?.done;
   }
 
-  /** Runs what may fail and shows why. @param {() => Promise<any>} work */
+  /**
+   * Runs what may fail and shows why.
+   * @param {() => Promise<any>} work
+   */
   async guard(work) {
     this.error = null;
     try {
@@ -183,19 +213,28 @@ export class Conversation {
 
   /** @param {string} role @param {string} content @param {string|null} parent @param {any} data */
   async addMessage(role, content, parent, data) {
-    if (!this.chat) {
+    this.isSaving = true;
+    let message;
+    try {
       const title = (content.trim().split('\n')[0] ?? '').slice(0, 60);
-      const fields = {title, model: this.model().id, settings: this.settings};
-      this.chat = await this.store.create(fields);
+      const chat = this.chat ?? (await this.store.create({title, model: this.model().id, settings: this.settings}));
+      this.chat = chat;
+      message = await this.store.add(chat.id, {role, content, parent, data});
+    } finally {
+      this.isSaving = false;
     }
-    const message = await this.store.add(this.chat.id, {role, content, parent, data});
     this.tree.add(message);
     this.render();
     this.events.changed();
     return message;
   }
 
-  /** The question that an answer at this place answers. @param {string|null} parent @param {string} [prefix] */
+  /**
+   * The question that an answer at this place answers.
+   * @param {string|null} parent
+   * @param {string} [prefix]
+   * @returns {import('./answers.js').Question}
+   */
   question(parent, prefix = '') {
     return {model: this.model(), messages: this.tree.pathTo(parent), settings: {...this.settings}, prefix};
   }
@@ -222,6 +261,8 @@ export class Conversation {
     try {
       await this.receive(question, message, view, abort.signal);
     } catch (error) {
+      // A browser that leaves the page ends its requests first; leave() then keeps what there is.
+      if (this.isLeaving) await new Promise((resolve) => setTimeout(resolve, 3000));
       message.data.finish = 'stopped';
       if (!abort.signal.aborted) {
         message.data.finish = 'error';
@@ -252,8 +293,14 @@ export class Conversation {
     }
   }
 
-  /** Keeps the answer, however it ended. @param {Message} message @param {MessageView} view @param {boolean} isNew */
+  /**
+   * Keeps the answer, however it ended.
+   * @param {Message} message
+   * @param {MessageView} view
+   * @param {boolean} isNew
+   */
   async finish(message, view, isNew) {
+    const chat = /** @type {Chat} */ (this.chat);
     message.data.tokens = packTokens(view.liveTokens ?? []);
     delete message.data.speed;
     view.liveTokens = null;
@@ -263,10 +310,10 @@ export class Conversation {
         this.views.delete(message);
       } else if (isNew) {
         const {role, content, parent, data} = message;
-        const kept = await this.store.add(this.chat.id, {role, content, parent, data});
+        const kept = await this.store.add(chat.id, {role, content, parent, data});
         this.tree.rename(message.id, kept.id);
       } else {
-        await this.store.change(this.chat.id, message.id, {content: message.content, data: message.data});
+        await this.store.change(chat.id, message.id, {content: message.content, data: message.data});
       }
     } catch (error) {
       this.fail(error);

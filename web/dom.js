@@ -15,7 +15,9 @@ export function element(tag, attributes = {}, ...children) {
     if (typeof value === 'function') made.addEventListener(name.slice(2), value);
     else made.setAttribute(name, value === true ? '' : String(value));
   }
-  made.append(...children.filter((child) => child || child === ''));
+  for (const child of children) {
+    if (child !== false && child !== null && child !== undefined) made.append(child);
+  }
   return made;
 }
 
@@ -56,12 +58,21 @@ export function icon(name) {
   return drawing;
 }
 
-/** A button that shows only a picture. @param {keyof typeof shapes} name @param {string} label @param {() => any} action */
+/**
+ * A button that shows only a picture.
+ * @param {keyof typeof shapes} name
+ * @param {string} label
+ * @param {() => any} action
+ */
 export function iconButton(name, label, action) {
   return element('button', {type: 'button', class: 'quiet', title: label, 'aria-label': label, onclick: action}, icon(name));
 }
 
-/** A button that copies, and shows that it did. @param {string} label @param {() => string} text */
+/**
+ * A button that copies, and shows that it did.
+ * @param {string} label
+ * @param {() => string} text
+ */
 export function copyButton(label, text) {
   const button = iconButton('copy', label, async () => {
     const done = await copyText(text());
@@ -89,12 +100,18 @@ async function copyText(text) {
   }
 }
 
-/** Tells a screen reader something that the eye sees elsewhere. @param {string} text */
+/**
+ * Tells a screen reader something that the eye sees elsewhere.
+ * @param {string} text
+ */
 export function announce(text) {
   byId('announcements').textContent = text;
 }
 
-/** Makes a text area as high as its text. @param {HTMLTextAreaElement} area */
+/**
+ * Makes a text area as high as its text.
+ * @param {HTMLTextAreaElement} area
+ */
 export function fitHeight(area) {
   area.style.height = 'auto';
   area.style.height = `${area.scrollHeight + 2}px`;

@@ -18,13 +18,21 @@ export function toJson(chat, messages) {
   return JSON.stringify({...chat, messages: [...messages]}, null, 1) + '\n';
 }
 
-/** A file's name from a title. @param {string} title */
+/**
+ * A file's name from a title.
+ * @param {string} title
+ */
 export function fileName(title) {
   const letters = title.normalize('NFKC').replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '').slice(0, 60).toLowerCase();
   return letters || 'chat';
 }
 
-/** Hands a text to the browser as a file. @param {string} name @param {string} type @param {string} text */
+/**
+ * Hands a text to the browser as a file.
+ * @param {string} name
+ * @param {string} type
+ * @param {string} text
+ */
 export function download(name, type, text) {
   const url = URL.createObjectURL(new Blob([text], {type}));
   const link = document.createElement('a');

@@ -14,6 +14,8 @@ export function askForKey(why) {
       const key = byId('key-text').value.trim();
       resolve(dialog.returnValue === 'use' && key !== '' ? key : null);
     }, {once: true});
+    byId('key-cancel').onclick = () => dialog.close();
+    byId('key-text').value = '';
     dialog.returnValue = '';
     dialog.showModal();
   });

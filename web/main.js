@@ -37,7 +37,13 @@ class Page {
     this.setUpSides();
     byId('chat-note').hidden = store.kept;
     addEventListener('hashchange', () => this.open(location.hash.slice(1)));
+    addEventListener('beforeunload', () => {
+      this.conversation.isLeaving = true;
+      setTimeout(() => (this.conversation.isLeaving = false), 2000);
+    });
     addEventListener('pagehide', () => this.conversation.leave());
+    // A page that comes back as it was left would save an answer twice.
+    addEventListener('pageshow', (event) => event.persisted && location.reload());
     document.addEventListener('keydown', (event) => this.key(event));
   }
 
@@ -67,12 +73,14 @@ class Page {
   }
 
   setUpComposer() {
-    const send = () => {
+    const send = async () => {
       const text = this.box.value;
       if (text.trim() === '' || this.conversation.isBusy) return;
       this.box.value = '';
       this.draftChanged();
-      this.conversation.send(text);
+      if ((await this.conversation.send(text)) || this.box.value !== '') return;
+      this.box.value = text;
+      this.draftChanged();
     };
     byId('composer').addEventListener('submit', (/** @type {Event} */ event) => {
       event.preventDefault();
@@ -174,6 +182,7 @@ class Page {
     if (id === '') return this.showChat(null);
     try {
       this.showChat(await this.store.read(id));
+      if (!this.chats.some((chat) => chat.id === id)) await this.reload();
     } catch (error) {
       this.showChat(null);
       this.conversation.fail(error);
@@ -204,7 +213,8 @@ class Page {
   /** @param {any} chat @param {string} title */
   async rename(chat, title) {
     await this.conversation.guard(() => this.store.update(chat.id, {title}));
-    if (this.conversation.chat?.id === chat.id) this.conversation.chat.title = title;
+    const shown = this.conversation.chat;
+    if (shown && shown.id === chat.id) shown.title = title;
     await this.reload();
   }
 

@@ -13,7 +13,11 @@ const mostNested = 12;
 /** @param {string} tag @param {(Node|string)[]} children @param {Record<string, string>} [attributes] @returns {Node} */
 const node = (tag, children, attributes) => (attributes ? {tag, attributes, children} : {tag, children});
 
-/** A link's address where it is one of the web, or null. @param {string} text @returns {string|null} */
+/**
+ * A link's address where it is one of the web, or null.
+ * @param {string} text
+ * @returns {string|null}
+ */
 export function safeUrl(text) {
   if (!/^https?:\/\//i.test(text)) return null;
   try {
@@ -39,7 +43,10 @@ class Inline {
     this.plain = '';
     /** @type {(Node|string)[]} */
     this.nodes = [];
-    /** What has no end from here on. @type {Set<string>} */
+    /**
+     * What has no end from here on.
+     * @type {Set<string>}
+     */
     this.unclosed = new Set();
   }
 
@@ -130,7 +137,10 @@ class Inline {
     return this.take(c === '~' ? node('del', inner) : strong, end + length);
   }
 
-  /** Where the emphasis that begins here ends, or -1. @param {string} mark */
+  /**
+   * Where the emphasis that begins here ends, or -1.
+   * @param {string} mark
+   */
   closer(mark) {
     if (this.unclosed.has(mark)) return -1;
     const c = mark[0];
@@ -198,7 +208,10 @@ class Blocks {
     this.at = 0;
   }
 
-  /** The next block, or null at the end. @returns {Node|null} */
+  /**
+   * The next block, or null at the end.
+   * @returns {Node|null}
+   */
   next() {
     while (this.at < this.lines.length && this.lines[this.at].trim() === '') ++this.at;
     if (this.at >= this.lines.length) return null;

@@ -23,7 +23,10 @@ export class MessageView {
     this.actions = actions;
     this.isAnswer = message.role === 'assistant';
     this.isRunning = false;
-    /** Tokens while they come; afterwards they are read from the message. @type {Token[]|null} */
+    /**
+     * Tokens while they come; afterwards they are read from the message.
+     * @type {Token[]|null}
+     */
     this.liveTokens = null;
     this.body = element('div', {class: 'body'});
     this.row = element('div', {class: 'actions'});
@@ -54,7 +57,7 @@ export class MessageView {
     if (!this.isAnswer || data.plain) {
       if (!(this.body.firstChild instanceof Text) || this.body.childNodes.length !== 1) this.body.replaceChildren(content);
       else this.body.firstChild.data = content;
-      this.body.classList.add('plain');
+      this.body.classList.add('verbatim');
       return;
     }
     if (!this.markdown) {
@@ -121,6 +124,7 @@ export class MessageView {
       const time = timings.answer_seconds;
       if (time > 0 && timings.answer_tokens > 1) parts.push(`${((timings.answer_tokens - 1) / time).toFixed(1)} tokens/s`);
     }
+    /** @type {Record<string, string>} */
     const ends = {length: 'cut at the limit', stopped: 'stopped', error: 'broken off', edited: 'edited'};
     if (!this.isRunning && ends[finish]) parts.push(ends[finish]);
     return parts.join(' \u00b7 ');
@@ -136,7 +140,7 @@ export class MessageView {
       const tokens = this.tokens();
       this.strip = new TokenStrip((index, other) => this.actions.branch(message, index, other),
                                   (index, other) => textWith(this.tokens(), index, other, message.content));
-      this.body.classList.remove('plain');
+      this.body.classList.remove('verbatim');
       this.body.replaceChildren(this.strip.element);
       this.strip.set(tokens);
     }
@@ -172,7 +176,7 @@ export class MessageView {
     const buttons = element('div', {class: 'edit-buttons'},
                             element('button', {type: 'button', class: 'plain', onclick: close}, 'Cancel'),
                             element('button', {type: 'button', class: 'primary', title: 'Ctrl+Enter', onclick: save}, this.isAnswer ? 'Save as a branch' : 'Ask again'));
-    this.body.classList.remove('plain');
+    this.body.classList.remove('verbatim');
     this.body.replaceChildren(box, buttons);
     this.element.classList.add('editing');
     fitHeight(box);

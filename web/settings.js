@@ -12,7 +12,7 @@ export const fields = [
   {key: 'min_p', label: 'Min-p', help: 'Leave out tokens below this share of the likeliest one\u2019s probability; 0: none.', fallback: 0, least: 0, most: 1, step: 0.01, slider: true},
   {key: 'top_k', label: 'Top-k', help: 'Choose among this many of the likeliest tokens; 0: all.', fallback: 0, least: 0, most: 100000, step: 1, whole: true},
   {key: 'repetition_penalty', label: 'Repetition penalty', help: 'Above 1 makes tokens that were used less likely; 1: off.', fallback: 1, least: 0.5, most: 2, step: 0.05, slider: true},
-  {key: 'max_tokens', label: 'Most tokens', help: 'The answer ends there at the latest.', fallback: 1024, least: 1, most: 1000000, step: 1, whole: true},
+  {key: 'max_tokens', label: 'Max tokens', help: 'The answer ends there at the latest.', fallback: 1024, least: 1, most: 1000000, step: 1, whole: true},
   {key: 'seed', label: 'Seed', help: 'Same seed, same answer; empty: another one each time.', fallback: '', least: 0, most: 2147483647, step: 1, whole: true, empty: 'random'},
   {key: 'stop', label: 'Stop texts', help: 'One on each line; the answer ends before any of them.', fallback: '', lines: true},
   {key: 'alternatives', label: 'Alternatives per token', help: 'How many of the likeliest tokens are kept with each token of an answer.', fallback: 6, least: 0, most: 20, step: 1, whole: true},
@@ -35,12 +35,17 @@ export function newSettings() {
 
 /** @param {any} settings */
 export function withDefaults(settings) {
+  /** @type {any} */
   const result = {system: typeof settings?.system === 'string' ? settings.system : ''};
   for (const field of fields) result[field.key] = checked(field, settings?.[field.key]);
   return result;
 }
 
-/** The value where the field takes it, else the nearest that it takes. @param {Field} field @param {any} value */
+/**
+ * The value where the field takes it, else the nearest that it takes.
+ * @param {Field} field
+ * @param {any} value
+ */
 export function checked(field, value) {
   if (field.lines) return typeof value === 'string' ? value : field.fallback;
   if (value === '' && field.fallback === '') return '';
@@ -50,7 +55,10 @@ export function checked(field, value) {
   return field.whole ? Math.round(inside) : inside;
 }
 
-/** The fields of a request. @param {any} settings */
+/**
+ * The fields of a request.
+ * @param {any} settings
+ */
 export function samplingFields(settings) {
   const {temperature, top_p, min_p, top_k, repetition_penalty, max_tokens, seed, stop, alternatives} = settings;
   const stops = String(stop ?? '').split('\n').map((line) => line.replace(/\\n/g, '\n')).filter((line) => line !== '');

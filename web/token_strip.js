@@ -26,7 +26,10 @@ export class TokenStrip {
     this.line.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => this.key(event));
   }
 
-  /** Shows these tokens; those shown already stay. @param {Token[]} tokens */
+  /**
+   * Shows these tokens; those shown already stay.
+   * @param {Token[]} tokens
+   */
   set(tokens) {
     const same = this.line.childElementCount <= tokens.length && this.tokens.every((token, i) => token === tokens[i]);
     if (!same) this.line.replaceChildren();
@@ -40,23 +43,26 @@ export class TokenStrip {
     const own = text === null || token.special ? labelOf(token) : text;
     const label = `${labelOf(token)}, ${percent(token.probability)}`;
     const kind = text === null ? 'token bytes' : token.special ? 'token bytes special' : 'token';
-    const span = element('span', {class: kind, role: 'button', 'aria-haspopup': 'dialog', tabindex: index === 0 ? '0' : '-1', 'aria-label': label, 'data-index': index}, own);
+    const span = element('span', {class: kind, role: 'button', 'aria-haspopup': 'dialog', tabindex: index === 0 ? '0' : '-1', 'aria-label': label, 'data-index': index});
+    // The space before a word may stay at the end of a line; the colour goes with the word.
+    const space = text === null || token.special || own.trim() === '' ? '' : own.slice(0, own.length - own.trimStart().length);
+    span.append(space, element('span', {class: 'word'}, own.slice(space.length)));
     span.style.setProperty('--unlikely', String(Math.round((1 - token.probability) * 100) / 100));
     return span;
   }
 
   /** @param {any} target */
   hover(target) {
-    const index = target.dataset?.index;
-    if (index !== undefined && !popover.isPinned) popover.show(this, Number(index), target, false);
+    const token = target.closest('.token');
+    if (token && !popover.isPinned) popover.show(this, Number(token.dataset.index), token, false);
   }
 
   /** @param {any} target @param {boolean} byKey */
   open(target, byKey) {
-    const index = target.dataset?.index;
-    if (index === undefined) return;
-    this.focus(Number(index));
-    popover.show(this, Number(index), target, true);
+    const token = target.closest('.token');
+    if (!token) return;
+    this.focus(Number(token.dataset.index));
+    popover.show(this, Number(token.dataset.index), token, true);
     if (byKey) popover.focusFirst();
   }
 
@@ -73,6 +79,7 @@ export class TokenStrip {
   key(event) {
     const target = /** @type {HTMLElement} */ (event.target);
     const index = Number(target.dataset.index);
+    /** @type {Record<string, number>} */
     const steps = {ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: this.tokens.length - 1};
     if (event.key in steps) {
       popover.hide();
@@ -146,7 +153,7 @@ class Popover {
 
   /** Below the token, or above it where there is no room. */
   place() {
-    const anchor = this.anchor.getBoundingClientRect(), own = this.element.getBoundingClientRect();
+    const anchor = this.anchor.lastElementChild.getBoundingClientRect(), own = this.element.getBoundingClientRect();
     if (anchor.bottom < 0 || anchor.top > innerHeight || anchor.width === 0) return this.hide();
     const left = Math.min(Math.max(8, anchor.left), innerWidth - own.width - 8);
     const below = anchor.bottom + 4;
@@ -174,7 +181,7 @@ class Popover {
   key(event) {
     const buttons = [...this.element.querySelectorAll('button:not(:disabled)')];
     const at = buttons.indexOf(document.activeElement);
-    const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
+    const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : undefined;
     if (step !== undefined) {
       buttons[(at + step + buttons.length) % buttons.length]?.focus();
       event.preventDefault();

@@ -26,7 +26,11 @@ const pack = (token) => {
   return token.special ? [...packed, 1] : packed;
 };
 
-/** The short form in which a kept chat holds tokens. @param {Token[]} tokens @returns {any[]} */
+/**
+ * The short form in which a kept chat holds tokens.
+ * @param {Token[]} tokens
+ * @returns {any[]}
+ */
 export function packTokens(tokens) {
   return tokens.map((token) => [pack(token), ...token.others.map(pack)]);
 }
@@ -38,7 +42,11 @@ function unpack(packed) {
   return {id, bytes, probability, special: special === 1};
 }
 
-/** What packTokens() wrote; nothing where something else stands there. @param {any} packed @returns {Token[]} */
+/**
+ * What packTokens() wrote; nothing where something else stands there.
+ * @param {any} packed
+ * @returns {Token[]}
+ */
 export function unpackTokens(packed) {
   if (!Array.isArray(packed)) return [];
   try {
@@ -48,7 +56,11 @@ export function unpackTokens(packed) {
   }
 }
 
-/** The text of these bytes, or null where they are no whole letters. @param {number[]} bytes @returns {string|null} */
+/**
+ * The text of these bytes, or null where they are no whole letters.
+ * @param {number[]} bytes
+ * @returns {string|null}
+ */
 export function textOf(bytes) {
   try {
     return new TextDecoder('utf-8', {fatal: true, ignoreBOM: true}).decode(Uint8Array.from(bytes));
@@ -57,7 +69,10 @@ export function textOf(bytes) {
   }
 }
 
-/** A token as it is shown by itself: white space made visible, broken letters as bytes. @param {Candidate} token */
+/**
+ * A token as it is shown by itself: white space made visible, broken letters as bytes.
+ * @param {Candidate} token
+ */
 export function labelOf(token) {
   const text = textOf(token.bytes);
   if (text === null) return token.bytes.map((byte) => byte.toString(16).toUpperCase().padStart(2, '0')).join(' ');

@@ -35,7 +35,10 @@ base::OrderedJson chat_token(const nn::Tokenizer& tokenizer, int32_t token, doub
 
 base::OrderedJson own_token(const nn::Tokenizer& tokenizer, int32_t token, double log_probability) {
   const std::string_view bytes = tokenizer.token_bytes(token);
-  return {{"id", token}, {"text", bytes}, {"bytes", byte_list(bytes)}, {"logprob", finite(log_probability)}};
+  base::OrderedJson told{
+      {"id", token}, {"text", bytes}, {"bytes", byte_list(bytes)}, {"logprob", finite(log_probability)}};
+  if (tokenizer.is_special(token)) told["special"] = true;
+  return told;
 }
 
 }  // namespace

@@ -60,7 +60,7 @@ class CompletionLogProbabilities {
   base::OrderedJson tokens_, log_probabilities_, top_, offsets_;
 };
 
-/// Tokens in fledge's own form: [{"id", "text", "bytes", "logprob", "top": [...]}].
+/// Tokens in fledge's own form: [{"id", "text", "bytes", "logprob", "top": [...]}]; special ones also have "special".
 base::OrderedJson token_reports(const nn::Tokenizer& tokenizer, const std::vector<infer::SampledToken>& tokens);
 
 /// Bytes as a list of numbers.

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "serve/answer_text.h"
 #include "serve/api_error.h"
 
 namespace fledge::serve {
@@ -325,6 +326,9 @@ TEST_F(ApiTest, ReportsTokensToThePage) {
   }
   EXPECT_THAT(ids, ElementsAre('a', 'b'));
   EXPECT_EQ(chunks[1]["fledge"]["tokens"][0]["top"][0]["text"], "a");
+  EXPECT_FALSE(chunks[1]["fledge"]["tokens"][0].contains("special"));
+  const nn::Tokenizer tokenizer = byte_tokenizer();
+  EXPECT_EQ(token_reports(tokenizer, {infer::SampledToken{256, -1, 0, {}}})[0]["special"], true);
   EXPECT_EQ(chunks.back()["fledge"]["timings"]["answer_tokens"], 2);
 }
 

@@ -127,7 +127,7 @@ export class Page {
       }
       if (value) return value;
       if (Date.now() > end) {
-        throw new Error(`waited in vain for ${what}; the page shows: ${await this.value('document.body.innerText')}`);
+        throw new Error(`waited in vain for ${what}; the page shows: ${(await this.value('document.body.innerText')).slice(-1500)}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -147,15 +147,23 @@ export class Page {
     await this.send('Input.dispatchMouseEvent', {type: 'mouseMoved', x, y});
   }
 
-  /** @param {string} selector */
+  /** The middle of an element that can be used, is not covered and does not move. @param {string} selector */
   async place(selector) {
     const query = JSON.stringify(selector);
-    return this.until(`(() => {
-      const found = document.querySelector(${query});
-      if (!found || found.disabled) return null;
-      found.scrollIntoView({block: 'nearest'});
-      const {x, y, width, height} = found.getClientRects()[0] ?? {};
-      return width && height ? {x: x + width / 2, y: y + height / 2} : null;
+    return this.until(`(async () => {
+      const middle = () => {
+        const found = document.querySelector(${query});
+        if (!found || found.disabled) return null;
+        found.scrollIntoView({block: 'nearest'});
+        const {x, y, width, height} = [...found.getClientRects()].at(-1) ?? {};
+        const place = {x: x + width / 2, y: y + height / 2};
+        // Nothing may lie over it.
+        return width && height && found.contains(document.elementFromPoint(place.x, place.y)) ? place : null;
+      };
+      const first = middle();
+      for (let i = 0; i < 2; ++i) await new Promise(requestAnimationFrame);
+      const second = middle();
+      return first && second && first.x === second.x && first.y === second.y ? second : null;
     })()`, `${selector} to be there`);
   }
 
@@ -184,6 +192,7 @@ export class Page {
   async look(width, height, scheme) {
     await this.send('Emulation.setDeviceMetricsOverride', {width, height, deviceScaleFactor: 1, mobile: width < 500});
     await this.send('Emulation.setEmulatedMedia', {features: [{name: 'prefers-color-scheme', value: scheme}]});
+    await this.until(`innerWidth === ${width} && matchMedia('(prefers-color-scheme: ${scheme})').matches`, 'the new size');
   }
 
   /** @param {string} file */

@@ -13,7 +13,7 @@ if (pictures) mkdirSync(pictures, {recursive: true});
 
 const answers = '.message.answer';
 const lastAnswer = `[...document.querySelectorAll('${answers}')].at(-1)`;
-const bodyText = `${lastAnswer}?.querySelector('.body').innerText.trim() ?? ''`;
+const bodyText = `(${lastAnswer}?.querySelector('.body').innerText.trim() ?? '')`;
 const isIdle = `!document.querySelector('.running') && document.querySelector('#stop').hidden`;
 const bubbles = `[...document.querySelectorAll('.question .body')].map((body) => body.innerText)`;
 
@@ -69,7 +69,7 @@ const steps = {
   async 'an answer that was cut goes on'(page) {
     const before = await page.value(bodyText);
     await press(page, 'Go on');
-    await page.until(`(${bodyText}).length > ${before.length} && ${isIdle}`, 'more of the answer');
+    await page.until(`${bodyText}.length > ${before.length} && ${isIdle}`, 'more of the answer');
     assert.ok((await page.value(bodyText)).startsWith(before));
     assert.match(await page.value(`document.querySelector('.meta').textContent`), / 24 tokens /);
   },
@@ -80,7 +80,7 @@ const steps = {
     await set(page, 'alternatives', '0');
     await page.click('#drawer-close');
     await say(page, 'Line 8');
-    await page.until(`(${bodyText}).length > 40`, 'streamed text');
+    await page.until(`${bodyText}.length > 40`, 'streamed text');
     assert.equal(await page.value(`document.querySelectorAll('.running').length`), 1);
     await page.press('Escape');
     const text = await answered(page);
@@ -190,6 +190,46 @@ const steps = {
     assert.ok(before.includes(shown.trim()), `it was\n${before}\nand is\n${shown}`);
   },
 
+  async 'an answer under way is kept when the page goes away'(page) {
+    await page.click('#new-chat');
+    await page.click('#open-sampler');
+    await set(page, 'max_tokens', '16000');
+    await set(page, 'alternatives', '0');
+    await page.click('#drawer-close');
+    await say(page, 'Line 10');
+    await page.until(`${bodyText}.length > 40`, 'streamed text');
+    await page.value('window.old = true');
+    await page.send('Page.reload');
+    await page.until(`!window.old && document.body.classList.contains('ready') && ${bubbles}.includes('Line 10')`, 'the chat after the reload');
+    assert.ok((await page.until(bodyText, 'the answer')).length > 40);
+    assert.match(await page.value(`${lastAnswer}.querySelector('.meta').textContent`), /stopped$/);
+    assert.equal(await page.value(`document.querySelectorAll('.branches').length`), 0);
+  },
+
+  async 'what a model writes stays text'(page) {
+    const hostile = ['<img src=x onerror="window.taken = 1">', '<script>window.taken = 1</script>', '[link](javascript:window.taken=1)',
+                     '![picture](http://example.org/a.png)', '```"><script>window.taken = 1</script>\n</code></pre><b>x</b>\n```', '**bold** [web](https://example.org/?a="b)'];
+    await page.value(`(async () => {
+      const post = async (path, body) => (await fetch(path, {method: 'POST', body: JSON.stringify(body)})).json();
+      const chat = await post('/api/chats', {title: '<img src=x onerror="window.taken = 1">', model: 'parrot'});
+      const data = {model: '<b>', tokens: [['<', 1], 7], timings: {answer_tokens: '<i>'}};
+      await post('/api/chats/' + chat.id + '/messages', {role: 'assistant', content: ${JSON.stringify(hostile.join('\n\n'))}, data});
+      location.hash = chat.id;
+    })()`);
+    await page.until(`${bodyText}.includes('picture')`, 'the chat');
+    assert.deepEqual(await page.value(`[...new Set([...document.querySelectorAll('#messages *')].map((found) => found.localName))].sort().join(' ')`),
+                     'a article button code div p path pre span strong svg');
+    assert.deepEqual(await page.value(`[...document.querySelectorAll('#messages a')].map((link) => link.href + ' ' + link.rel)`),
+                     ['http://example.org/a.png noopener noreferrer nofollow', 'https://example.org/?a=%22b noopener noreferrer nofollow']);
+    assert.equal(await page.value('window.taken ?? 0'), 0);
+    await page.hover('#chat-list li:nth-child(1)');
+    await page.click('#chat-list li:nth-child(1) [aria-label^="Delete"]');
+    await page.click('#chat-list .danger');
+    await page.until(`document.querySelectorAll('#chat-list li').length === 3`, 'it to be gone');
+    await page.click('#chat-list li:nth-child(1) a');
+    await page.until(`${bubbles}.includes('Line 10')`, 'the chat');
+  },
+
   async 'a chat is renamed and removed'(page) {
     await page.hover('#chat-list li:nth-child(2)');
     await page.click('#chat-list li:nth-child(2) [aria-label^="Rename"]');
@@ -200,7 +240,7 @@ const steps = {
     await page.hover('#chat-list li:nth-child(2)');
     await page.click('#chat-list li:nth-child(2) [aria-label^="Delete"]');
     await page.click('#chat-list .danger');
-    await page.until(`document.querySelectorAll('#chat-list li').length === 1`, 'one chat to be left');
+    await page.until(`document.querySelectorAll('#chat-list li').length === 2`, 'two chats to be left');
   },
 
   async 'it fits narrow screens'(page) {
@@ -218,6 +258,44 @@ const steps = {
   },
 };
 
+/** A server that wants a key, keeps no chats and lets one request wait. @param {Browser} browser @param {string[]} models */
+async function strictServer(browser, models) {
+  const strict = await serve(resolve(fledge), [...models, '--port', '0', '--no-chats', '--api-key', 'secret', '--parallel', '1', '--queue', '1']);
+  try {
+    const page = await browser.newPage();
+    await page.look(1280, 800, 'light');
+    await page.send('Page.navigate', {url: strict.address});
+    await page.until(`document.querySelector('#key-dialog').open`, 'the question for the key');
+    for (const key of ['wrong', 'secret']) {
+      await page.fill('#key-text', key);
+      await page.press('Enter');
+      await page.until(`!document.querySelector('#key-dialog').open || document.querySelector('#key-why').textContent.includes('wrong')`, 'the answer about the key');
+      if (key === 'wrong') await page.until(`document.querySelector('#key-why').textContent.includes('wrong') && document.querySelector('#key-dialog').open`, 'the second question');
+    }
+    await page.until(`document.body.classList.contains('ready')`, 'the page to start');
+    assert.equal(await page.value(`document.querySelector('#chat-note').hidden`), false);
+    await setSampler(page);
+    const leave = new AbortController();
+    const body = JSON.stringify({prompt: 'Line', max_tokens: 16000, temperature: 0, stream: true});
+    const ask = () => fetch(`${strict.address}v1/completions`, {method: 'POST', headers: {Authorization: 'Bearer secret'}, body, signal: leave.signal});
+    await page.fill('#message', 'Line 4');
+    // The first is being answered once text of it comes; only then has the second the place in the queue.
+    const running = await ask();
+    assert.equal(running.status, 200);
+    await running.body.getReader().read();
+    assert.equal((await ask()).status, 200);
+    await page.press('Enter');
+    const told = await page.until(`document.querySelector('.error p')?.innerText`, 'the refusal');
+    assert.equal(told, '1 requests are waiting already; try again later.');
+    leave.abort();
+    await page.until(`(() => { document.querySelector('.error button')?.click(); return ${isIdle} && ${bodyText}.length > 10; })()`, 'the answer at last');
+    assert.equal(await page.value(`document.querySelectorAll('.error').length`), 0);
+    console.log('ok: a key, a full queue and chats that are not kept');
+  } finally {
+    await strict.stop();
+  }
+}
+
 const browser = new Browser(chromium);
 let server;
 try {
@@ -226,15 +304,22 @@ try {
   const page = await browser.newPage();
   await page.look(1280, 800, 'light');
   await page.open(server.address);
+  const paint = await page.value(`performance.getEntriesByName('first-contentful-paint')[0]?.startTime`);
   const weight = [...page.weights.values()].reduce((sum, bytes) => sum + bytes);
   assert.ok(weight > 20000 && weight < 300000, `the page weighs ${weight} bytes`);
   for (const [name, step] of Object.entries(steps)) {
-    await step(page);
+    try {
+      await step(page);
+    } catch (error) {
+      if (pictures) await page.screenshot(join(pictures, 'failure.png'));
+      throw error;
+    }
     console.log(`ok: ${name}`);
   }
   for (const url of page.requests) assert.ok(url.startsWith(server.address) || url.startsWith('blob:') || url.startsWith('data:'), `asked for ${url}`);
   assert.deepEqual(page.complaints, []);
-  console.log(`ok: ${page.requests.length} requests, none to another place; the page weighs ${weight} bytes`);
+  console.log(`ok: ${page.requests.length} requests, none to another place; the page weighs ${weight} bytes, first paint after ${Math.round(paint)} ms`);
+  await strictServer(browser, models);
 } catch (error) {
   console.error(error);
   process.exitCode = 1;
