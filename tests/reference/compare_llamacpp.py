@@ -9,8 +9,7 @@ bf16 for bf16 weights), and llama.cpp keeps keys and values in f16, so the last 
 on SmolLM2-135M each program lies 0.12 nats (root mean square, in the gap between the two likeliest tokens) from the same
 weights without rounded activations, and as far from the other. This noise is measured here at every place that both
 reach by the same tokens; it must stay under --noise. Where the two part, they see the two tokens in opposite order: the
-gaps of both are printed, and a near-tie is a place where they add up to less than four times the noise. With --text,
-the perplexity over chunks of 512 tokens may differ by 0.5 %."""
+gaps of both are printed, and a near-tie is a place where neither is more than --tie nats. With --text, the perplexity over chunks of 512 tokens may differ by 0.5 %."""
 
 import argparse
 import json
@@ -116,7 +115,7 @@ def compare_greedy(arguments, server, model):
     level = math.sqrt(sum(value * value for value in noise) / len(noise))
     ties = 0
     for prompt, place, a, b, ours, theirs in parted:
-        near = ours + theirs <= 4 * level
+        near = max(ours, theirs) <= arguments.tie
         ties += near
         print(f"  {prompt!r} parts at token {place}: fledge takes {a}, {ours:.4f} nats before {b}, and llama.cpp {b}, "
               f"{theirs:.4f} nats before {a}{'' if near else ': no tie'}")
@@ -167,6 +166,7 @@ def main():
     parser.add_argument("--dtype", default="auto", help="of fledge's activations: f32, bf16 or auto")
     parser.add_argument("--skip-greedy", action="store_true", help="the perplexity alone")
     parser.add_argument("--tokenizer", action="store_true", help="compare the tokens of several hundred texts too")
+    parser.add_argument("--tie", type=float, default=0.1, help="nats between two tokens that count as equally likely")
     parser.add_argument("--noise", type=float, default=0.25, help="most nats that the two gaps may differ by, rms")
     arguments = parser.parse_args()
     good = True
