@@ -103,7 +103,8 @@ begin() {
   local quoted
   quoted=$(printf '%q ' "$@")
   (
-    TERM=xterm script -qfec "stty cols 100; $quoted; echo left with \$?" typescript <keys >/dev/null 2>&1
+    # The shell around it lives on when Ctrl+C reaches them both.
+    TERM=xterm script -qfec "trap : INT; stty cols 100; $quoted; echo left with \$?" typescript <keys >/dev/null 2>&1
   ) &
   terminal=$!
   exec 3>keys
