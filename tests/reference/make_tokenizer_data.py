@@ -100,6 +100,13 @@ def word_ends(tokenizer):
     return trainers.BpeTrainer(vocab_size=330, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False, limit_alphabet=80)
 
 
+def few_bytes(tokenizer):
+    """Byte-level BPE that knows only the bytes of its corpus, as SmolLM2's does."""
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return trainers.BpeTrainer(vocab_size=330, special_tokens=["<unk>", "<s>"], limit_alphabet=70, show_progress=False)
+
+
 def train_kind(name, model, configure, single=None, bytes_are_plain=False):
     tokenizer = Tokenizer(model)
     trainer = configure(tokenizer)
@@ -155,6 +162,9 @@ def write_kinds():
         "bert": train_kind("bert", models.WordPiece(unk_token="[UNK]"), bert, "[CLS] $A [SEP]"),
         "unigram": train_kind("unigram", models.Unigram(), unigram, "$A </s>"),
         "byte_fallback": train_kind("byte_fallback", models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True), byte_fallback, "<s> $A", True),
+        "few_bytes": train_kind("few_bytes", models.BPE(), few_bytes, "<s> $A"),
+        "few_bytes_unknown": train_kind("few_bytes_unknown", models.BPE(unk_token="<unk>"), few_bytes, "<s> $A"),
+        "few_bytes_fused": train_kind("few_bytes_fused", models.BPE(unk_token="<unk>", fuse_unk=True), few_bytes, "<s> $A"),
         "word_ends": train_kind("word_ends", models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"), word_ends),
         "sp_bpe": sentence_piece_kind("sp_bpe", model_type="bpe", vocab_size=600, byte_fallback=True, normalization_rule_name="identity",
                                       remove_extra_whitespaces=False, user_defined_symbols=["<usr>", "\u2581\u2581\u2581"]),

@@ -127,13 +127,16 @@ void BpeModel::take_unused_apart(std::vector<int32_t>& parts) const {
   parts = std::move(result);
 }
 
+/// A byte without a token is left out, as Hugging Face does where there is no unknown token: its neighbours may join.
 void BpeModel::begin_with_bytes(std::string_view piece, BpeScratch& scratch) const {
   scratch.parts.resize(piece.size());
-  for (size_t i = 0; i < piece.size(); ++i) {
-    const auto byte = static_cast<uint8_t>(piece[i]);
-    if (byte_ids_[byte] < 0) throw base::Error("the tokenizer has no token for the byte 0x{:02X} of the text", byte);
-    scratch.parts[i] = byte_ids_[byte];
+  size_t count = 0;
+  for (const char letter : piece) {
+    const int32_t id = byte_ids_[static_cast<uint8_t>(letter)];
+    scratch.parts[count] = id;
+    count += id >= 0 ? 1 : 0;
   }
+  scratch.parts.resize(count);
 }
 
 /// The order in which unknown characters and bytes come out is that of Hugging Face, also where a character falls back

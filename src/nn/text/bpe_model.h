@@ -41,7 +41,7 @@ class BpeModel : public TokenModel {
   /// `tokens` are the bytes of each id, `merges` in any order with valid ids; of two for the same pair the later one
   /// holds. With `whole_piece_first`, a piece that is itself a token is never taken apart (Hugging Face's
   /// ignore_merges; OpenAI's tiktoken always).
-  /// Without `characters`, pieces begin as bytes.
+  /// Without `characters`, pieces begin as bytes, and a byte that has no token is left out.
   BpeModel(std::span<const std::string> tokens, std::vector<BpeMerge> merges, bool whole_piece_first,
            std::optional<BpeCharacters> characters = std::nullopt);
 

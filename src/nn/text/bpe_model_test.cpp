@@ -146,15 +146,27 @@ TEST(BpeModel, WholePieceFirstLeavesATokenWhole) {
   EXPECT_EQ(encode(whole, *whole.new_scratch(), "abc"), (std::vector<int32_t>{256}));
 }
 
-TEST(BpeModel, NamesAByteThatHasNoToken) {
-  const std::vector<std::string> tokens = {"a", "b"};
-  const BpeModel model(tokens, {}, false);
-  try {
-    encode(model, *model.new_scratch(), "ab\xFF");
-    FAIL() << "a byte without a token was encoded";
-  } catch (const base::Error& error) {
-    EXPECT_NE(std::string(error.what()).find("0xFF"), std::string::npos);
+TEST(BpeModel, LeavesOutBytesWithoutATokenAndJoinsTheirNeighbours) {
+  const std::vector<std::string> tokens = {"a", "b", "ab"};
+  const BpeModel model(tokens, {{0, 1, 2, 0}}, false);
+  const auto scratch = model.new_scratch();
+  for (int round = 0; round < 2; ++round) {  // the second time out of the cache, where there is something to keep
+    EXPECT_EQ(encode(model, *scratch, "ab\xFF"), (std::vector<int32_t>{2}));
+    EXPECT_EQ(encode(model, *scratch,
+                     "a\xFF"
+                     "b"),
+              (std::vector<int32_t>{2}));
+    EXPECT_EQ(encode(model, *scratch, "\xFF\x1D"), std::vector<int32_t>{});
+    EXPECT_EQ(encode(model, *scratch, ""), std::vector<int32_t>{});
   }
+  // Long enough for the heap, before and after bytes are left out.
+  std::string piece, kept;
+  for (int i = 0; i < 200; ++i) {
+    piece += i % 3 == 0 ? "\x1D" : "ab";
+    if (i % 3 != 0) kept += "ab";
+  }
+  EXPECT_EQ(encode(model, *scratch, piece), std::vector<int32_t>(kept.size() / 2, 2));
+  EXPECT_EQ(encode(model, *scratch, std::string(100, '\x1D')), std::vector<int32_t>{});
 }
 
 TEST(MergesFromRanks, JoinsTheTwoNeighboursWhoseBytesAreTheLowestToken) {
