@@ -9,6 +9,7 @@
 #include "infer/batch_engine.h"
 #include "infer/constraint/constraint.h"
 #include "infer/embedder.h"
+#include "nn/text/chat_encoder.h"
 #include "nn/text/chat_template.h"
 #include "serve/api_error.h"
 #include "serve/text_run.h"
@@ -110,16 +111,25 @@ class ConstraintMaker {
   std::deque<std::pair<std::string, std::shared_ptr<infer::CompiledConstraint>>> kept_;
 };
 
+/// A model's template with its tokenizer.
+struct ChatFormat {
+  ChatFormat(nn::ChatTemplate loaded, std::shared_ptr<const nn::Tokenizer> its_tokenizer)
+      : chat_template(std::move(loaded)), tokenizer(std::move(its_tokenizer)), encoder(chat_template, *tokenizer) {}
+  nn::ChatTemplate chat_template;
+  std::shared_ptr<const nn::Tokenizer> tokenizer;
+  nn::ChatEncoder encoder;
+};
+
 void add_template(serve::ServedModel& served, const OpenedModel& opened) {
   auto loaded = chat_template_of(opened, *served.tokenizer);
   if (!loaded) return;
-  const auto chat_template = std::make_shared<const nn::ChatTemplate>(std::move(*loaded));
-  served.template_source = chat_template->source();
-  served.render = [chat_template](const serve::ChatInput& input) {
+  const auto format = std::make_shared<const ChatFormat>(std::move(*loaded), served.tokenizer);
+  served.template_source = format->chat_template.source();
+  served.encode_chat = [format](const serve::ChatInput& input) {
     nn::ChatRenderOptions options;
     options.add_generation_prompt = input.add_generation_prompt;
     options.variables = input.arguments;
-    return chat_template->render(input.messages, input.tools, options).text;
+    return format->encoder.encode(input.messages, input.tools, options, {}, input.ending);
   };
 }
 

@@ -30,7 +30,7 @@ base::OrderedJson embedding_json(const std::vector<float>& vector, bool as_base6
 base::OrderedJson describe(const ServedModel& model) {
   base::OrderedJson own{{"context_length", nullptr}, {"vocabulary_size", model.tokenizer->vocabulary_size()}};
   if (model.engine) own["context_length"] = model.engine->context_length();
-  own["chat"] = static_cast<bool>(model.render);
+  own["chat"] = static_cast<bool>(model.encode_chat);
   own["text"] = model.engine != nullptr;
   own["embeddings"] = model.embedder != nullptr;
   return {{"id", model.id},
@@ -158,8 +158,8 @@ void Api::detokenize(const HttpRequest& request, const std::shared_ptr<HttpReply
 void Api::apply_template(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
   const ChatRequest chat = parse_chat_request(parse_body(request.body));
   const auto model = find_model(chat.model);
-  const std::string prompt = render_chat(*model, chat);
-  reply->send(json_response({{"prompt", prompt}, {"token_count", model->tokenizer->encode(prompt).size()}}));
+  const nn::EncodedChat prompt = encode_chat(*model, chat);
+  reply->send(json_response({{"prompt", prompt.text}, {"token_count", prompt.ids.size()}}));
 }
 
 void Api::health(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {

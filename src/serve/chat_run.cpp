@@ -16,43 +16,25 @@ bool must_call(const ChatRequest& request) {
   return request.tool_choice == ToolChoice::required || request.tool_choice == ToolChoice::named;
 }
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
-  return text.substr(0, text.find_last_not_of(kSpace) + 1);
-}
-
-/// Cuts the rendered text behind the last message's content, so that the model goes on with it.
-std::string without_end_of_turn(std::string rendered, const ChatRequest& request) {
-  const std::string& content = request.messages.back()["content"].get_ref<const std::string&>();
-  const std::string_view words = trimmed(content);
-  const size_t place = words.empty() ? std::string::npos : rendered.rfind(words);
-  if (place == std::string::npos) {
-    throw ApiError(400, "the last message's content is not in the rendered template, so it cannot be continued",
-                   "continue_final_message");
-  }
-  rendered.resize(place + words.size());
-  // Templates trim contents; white space at the end of what is to be continued counts.
-  const size_t last = content.find_last_not_of(" \t\r\n");
-  return rendered + content.substr(last + 1);
-}
-
 }  // namespace
 
-std::string render_chat(const ServedModel& model, const ChatRequest& request) {
-  if (!model.render) {
+nn::EncodedChat encode_chat(const ServedModel& model, const ChatRequest& request, const std::string& answer_begin) {
+  if (!model.encode_chat) {
     throw ApiError(
         400,
         fmt::format("the model \"{}\" has no chat template: it was not trained to chat; use /v1/completions", model.id),
         "model");
   }
-  ChatInput input{request.messages, {}, request.add_generation_prompt, request.template_arguments};
+  ChatInput input{request.messages,
+                  {},
+                  request.add_generation_prompt,
+                  request.template_arguments,
+                  {request.continue_final_message, answer_begin}};
   if (request.tool_choice != ToolChoice::none) input.tools = request.tool_definitions;
   try {
-    std::string rendered = model.render(input);
-    return request.continue_final_message ? without_end_of_turn(std::move(rendered), request) : rendered;
-  } catch (const ApiError&) {
-    throw;
+    return model.encode_chat(input);
+  } catch (const nn::ChatEndingError& error) {
+    throw ApiError(400, error.what(), "continue_final_message");
   } catch (const base::Error& error) {
     throw ApiError(400, error.what(), "messages");
   }
@@ -89,7 +71,6 @@ infer::Request engine_request(const ServedModel& model, const TextRequest& reque
 
 std::vector<infer::Request> chat_engine_requests(const ServedModel& model, const ChatRequest& request,
                                                  std::string& given) {
-  std::string prompt = render_chat(model, request);
   base::OrderedJson schema;
   bool constrained = false;
   if (must_call(request)) {
@@ -101,8 +82,7 @@ std::vector<infer::Request> chat_engine_requests(const ServedModel& model, const
     schema = *request.format.schema;
     constrained = true;
   }
-  // The template writes special tokens as text, the one at the beginning among them.
-  const infer::Request first = engine_request(model, request, model.tokenizer->encode(prompt + given));
+  const infer::Request first = engine_request(model, request, encode_chat(model, request, given).ids);
   std::vector<infer::Request> requests;
   for (int64_t answer = 0; answer < request.answers; ++answer) {
     infer::Request& next = requests.emplace_back(first);

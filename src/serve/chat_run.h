@@ -37,8 +37,8 @@ class ChatRun : public TextRun {
   std::vector<Message> messages_;
 };
 
-/// The prompt of a chat: the rendered template, with what the answer is made to begin with. Throws ApiError.
-std::string render_chat(const ServedModel& model, const ChatRequest& request);
+/// The prompt of a chat: the rendered template, then what the answer is made to begin with. Throws ApiError.
+nn::EncodedChat encode_chat(const ServedModel& model, const ChatRequest& request, const std::string& answer_begin = "");
 
 /// The engine's requests of a chat, and what the answers begin with.
 std::vector<infer::Request> chat_engine_requests(const ServedModel& model, const ChatRequest& request,

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "infer/engine.h"
 #include "infer/token_constraint.h"
+#include "nn/text/chat_encoder.h"
 #include "nn/text/tokenizer.h"
 
 namespace fledge::serve {
@@ -27,6 +28,7 @@ struct ChatInput {
   base::OrderedJson tools;  ///< null: none
   bool add_generation_prompt = true;
   base::OrderedJson arguments = base::OrderedJson::object();  ///< further names
+  nn::ChatEnding ending;
 };
 
 /// A model as clients see it. What it cannot do is null.
@@ -37,8 +39,9 @@ struct ServedModel {
   std::shared_ptr<infer::TextEngine> engine;
   std::vector<int32_t> end_tokens;
   std::string template_source;
-  /// Renders the chat template; throws base::Error with what the template says.
-  std::function<std::string(const ChatInput&)> render;
+  /// Renders the chat template and encodes it; special tokens are the template's own, and what messages spell is text.
+  /// Throws base::Error with what the template says, and nn::ChatEndingError.
+  std::function<nn::EncodedChat(const ChatInput&)> encode_chat;
   /// A constraint at the beginning of its text, from a JSON Schema; throws base::UsageError where it is not one.
   std::function<std::shared_ptr<infer::TokenConstraint>(const base::OrderedJson& schema)> constrain;
   std::shared_ptr<Embedder> embedder;

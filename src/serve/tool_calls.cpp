@@ -233,24 +233,54 @@ bool ToolCallParser::add_listed() {
   return calls_.size() > before;
 }
 
+/// A schema with its references ("#", "#/$defs/x") led to where its root is now: `place`. Values that are no schemas
+/// (const, enum, default, examples) stay; what is under `names_schemas` is named freely.
+base::OrderedJson with_moved_references(const base::OrderedJson& schema, const std::string& place, bool names_schemas) {
+  base::OrderedJson result = schema;
+  if (schema.is_array()) {
+    for (base::OrderedJson& part : result) part = with_moved_references(part, place, false);
+  }
+  if (!schema.is_object()) return result;
+  for (auto& [key, value] : result.items()) {
+    const auto is_one_of = [&](std::initializer_list<std::string_view> names) {
+      return !names_schemas && std::ranges::find(names, key) != names.end();
+    };
+    if (is_one_of({"const", "enum", "default", "examples"})) continue;
+    if (is_one_of({"$ref"}) && value.is_string()) {
+      const auto& reference = value.get_ref<const std::string&>();
+      if (reference.starts_with('#')) value = "#" + place + reference.substr(1);
+    } else {
+      const bool named = is_one_of({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"});
+      value = with_moved_references(value, place, named);
+    }
+  }
+  return result;
+}
+
 base::OrderedJson call_schema(const std::vector<Tool>& tools, const std::string& chosen, ToolConvention convention) {
   const char* const arguments = convention == ToolConvention::llama ? "parameters" : "arguments";
-  base::OrderedJson calls = base::OrderedJson::array();
+  base::OrderedJson calls = base::OrderedJson::array(), definitions = base::OrderedJson::object();
   for (const Tool& tool : tools) {
     if (!chosen.empty() && tool.name != chosen) continue;
+    // References are looked up from the root of the whole: a tool's schema that has some becomes a definition there.
+    const std::string name = fmt::format("tool{}", calls.size()), place = "/$defs/" + name;
+    base::OrderedJson parameters = with_moved_references(tool.parameters, place, false);
+    if (parameters != tool.parameters) {
+      definitions[name] = std::move(parameters);
+      parameters = {{"$ref", "#" + place}};
+    }
     base::OrderedJson call{{"type", "object"}};
-    call["properties"] = {{"name", {{"const", tool.name}}}, {arguments, tool.parameters}};
+    call["properties"] = {{"name", {{"const", tool.name}}}, {arguments, std::move(parameters)}};
     call["required"] = base::OrderedJson::array({"name", arguments});
     call["additionalProperties"] = false;
-    // References inside the tool's schema are looked up from the root.
-    for (const char* key : {"$defs", "definitions"}) {
-      if (tool.parameters.contains(key) && tools.size() == 1) call[key] = tool.parameters[key];
-    }
     calls.push_back(std::move(call));
   }
   base::OrderedJson schema = calls.size() == 1 ? calls[0] : base::OrderedJson{{"anyOf", calls}};
-  if (convention != ToolConvention::mistral) return schema;
-  return {{"type", "array"}, {"items", schema}, {"minItems", 1}, {"maxItems", chosen.empty() ? 16 : 1}};
+  if (convention == ToolConvention::mistral) {
+    schema = {{"type", "array"}, {"items", schema}, {"minItems", 1}, {"maxItems", chosen.empty() ? 16 : 1}};
+  }
+  if (!definitions.empty()) schema["$defs"] = std::move(definitions);
+  return schema;
 }
 
 std::string call_prefix(ToolConvention convention) {

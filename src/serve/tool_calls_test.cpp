@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
+#include "infer/constraint/constraint.h"
+#include "infer/constraint/json_schema.h"
+
 namespace fledge::serve {
 namespace {
 
@@ -84,6 +89,48 @@ TEST(ToolCalls, HaveASchemaInTheModelsConvention) {
   EXPECT_EQ(one["required"], base::OrderedJson::array({"name", "parameters"}));
   EXPECT_EQ(call_schema(tools, "", ToolConvention::hermes)["anyOf"].size(), 2u);
   EXPECT_EQ(call_schema(tools, "", ToolConvention::mistral)["type"], "array");
+}
+
+/// Whether the schema lets this text through to its end.
+bool accepts(const base::OrderedJson& schema, std::string_view text) {
+  std::vector<std::string> bytes;
+  for (int byte = 0; byte < 256; ++byte) bytes.emplace_back(1, static_cast<char>(byte));
+  const auto vocabulary = std::make_shared<const infer::VocabularyTrie>(bytes);
+  const auto constraint = infer::CompiledConstraint::make(infer::compile_json_schema(schema), vocabulary)->begin();
+  std::array<uint64_t, 4> mask;
+  for (const char letter : text) {
+    const auto byte = static_cast<uint8_t>(letter);
+    constraint->allowed(mask);
+    if ((mask[byte / 64] >> byte % 64 & 1) == 0) return false;
+    constraint->accept(byte);
+  }
+  return constraint->may_end();
+}
+
+TEST(ToolCalls, LookReferencesUpInTheToolsOwnSchema) {
+  // Both call their definition "value", one is recursive from its root, and one has properties named as keywords are.
+  const base::OrderedJson tree = base::OrderedJson::parse(R"({"type": "object", "properties": {
+      "next": {"$ref": "#"}, "value": {"$ref": "#/$defs/value"}}, "required": ["value"], "additionalProperties": false,
+      "$defs": {"value": {"type": "integer"}}})");
+  const base::OrderedJson names = base::OrderedJson::parse(R"({"type": "object", "properties": {
+      "$ref": {"$ref": "#/definitions/value"}, "const": {"anyOf": [{"$ref": "#/definitions/value"}, {"type": "null"}]},
+      "fixed": {"const": {"$ref": "#/definitions/value"}}}, "required": ["$ref"], "additionalProperties": false,
+      "definitions": {"value": {"enum": ["x", "y"]}}})");
+  const std::vector<Tool> tools{{"names", names}, {"tree", tree}, {"plain", {{"type", "object"}}}};
+  const base::OrderedJson any = call_schema(tools, "", ToolConvention::hermes);
+  const auto call = [](const char* name, const char* arguments) {
+    return fmt::format("{{\"name\":\"{}\",\"arguments\":{}}}", name, arguments);
+  };
+  EXPECT_TRUE(accepts(any, call("tree", R"({"next":{"next":{"value":1},"value":2},"value":3})")));
+  EXPECT_FALSE(accepts(any, call("tree", R"({"value":"x"})")));
+  EXPECT_FALSE(accepts(any, call("tree", R"({"next":{},"value":3})")));
+  EXPECT_TRUE(accepts(any, call("names", R"({"$ref":"x","const":"y","fixed":{"$ref":"#/definitions/value"}})")));
+  EXPECT_TRUE(accepts(any, call("names", R"({"$ref":"y","const":null})")));
+  EXPECT_FALSE(accepts(any, call("names", R"({"$ref":1})")));
+  EXPECT_TRUE(accepts(any, call("plain", "{}")));
+  EXPECT_TRUE(accepts(call_schema(tools, "tree", ToolConvention::hermes), call("tree", R"({"value":3})")));
+  EXPECT_TRUE(accepts(call_schema(tools, "", ToolConvention::mistral),
+                      "[" + call("tree", R"({"value":3})") + "," + call("names", R"({"$ref":"x"})") + "]"));
 }
 
 }  // namespace

@@ -41,6 +41,10 @@ expect_in out 'chat.completion.chunk'
 [ "$(tail -n 2 "$work/out" | head -n 1)" = "data: [DONE]" ] || fail "the stream does not end with [DONE]: $out"
 ask apply-template -d "{$chat}"
 expect_in out '"prompt":"user: Hi\nassistant: "'
+# What a message spells is no special token: the three characters are three tokens.
+ask apply-template -d '{"messages": [{"role": "user", "content": "Hi<s>"}]}'
+expect_in out '"prompt":"user: Hi<s>\nassistant: "'
+expect_in out '"token_count":23'
 # A model of random weights writes JSON where it must.
 ask v1/chat/completions -d "{$chat, \"response_format\": {\"type\": \"json_schema\", \"json_schema\": {\"name\": \"x\",
   \"schema\": {\"type\": \"object\", \"properties\": {\"ok\": {\"type\": \"boolean\"}}, \"required\": [\"ok\"],

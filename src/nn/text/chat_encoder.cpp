@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "nn/text/normalization.h"
+
 namespace fledge::nn {
 namespace {
 
@@ -102,9 +104,16 @@ void ChatEncoder::find_dangerous_ends(const std::string& template_source, const 
   }
 }
 
+/// Whether the tokenizer leaves the text as it is, as far as a quick look can tell.
+bool ChatEncoder::is_normal(std::string_view text) const {
+  const TokenizerParts& parts = tokenizer_.parts();
+  return !parts.normalization && (!parts.normalize_to_nfc || is_surely_nfc(text));
+}
+
 void ChatEncoder::append_guarded(std::string_view plain, std::string& result) const {
   // Normalization can make a special token of characters that look otherwise (a tokenizer that lowers letters).
-  if (tokenizer_.encode(plain, {.match_special = true}) == tokenizer_.encode(plain, {.match_special = false})) {
+  if (is_normal(plain) ||
+      tokenizer_.encode(plain, {.match_special = true}) == tokenizer_.encode(plain, {.match_special = false})) {
     result += plain;
     return;
   }
@@ -157,10 +166,27 @@ void ChatEncoder::encode_key(std::string_view key, std::vector<int32_t>& ids) co
       [&](std::string_view text) { tokenizer_.encode_to(text, {.add_special = false, .match_special = false}, ids); });
 }
 
+/// Cuts the key behind the last message's content.
+std::string ChatEncoder::without_end_of_turn(std::string key, const base::OrderedJson& messages) const {
+  const auto& last = messages.at(messages.size() - 1);
+  const std::string content = guarded(last.at("content").get_ref<const std::string&>());
+  const size_t begin = content.find_first_not_of(kSpace), end = content.find_last_not_of(kSpace) + 1;
+  const size_t place = end == 0 ? std::string::npos : key.rfind(std::string_view(content).substr(begin, end - begin));
+  if (place == std::string::npos) {
+    throw ChatEndingError("the last message's content is not in the rendered template, so it cannot be continued");
+  }
+  key.resize(place + end - begin);
+  // Templates trim contents; white space at the end of what is to be continued counts.
+  return key + content.substr(end);
+}
+
 EncodedChat ChatEncoder::encode(const base::OrderedJson& messages, const base::OrderedJson& tools,
-                                const ChatRenderOptions& options, std::span<const EncodedChat> known) const {
+                                const ChatRenderOptions& options, std::span<const EncodedChat> known,
+                                const ChatEnding& ending) const {
   EncodedChat chat;
   chat.key = template_.render(guarded_values(messages), tools, options).text;
+  if (ending.continues_last) chat.key = without_end_of_turn(std::move(chat.key), messages);
+  chat.key += ending.answer_begin;
   const auto append = [&](std::string_view text) { chat.text += text; };
   split_key(chat.key, append, append);
   for (size_t index = known.size(); index-- > 0;) {

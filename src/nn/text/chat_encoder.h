@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "nn/text/added_tokens.h"
 #include "nn/text/chat_template.h"
@@ -18,6 +19,18 @@ struct EncodedChat {
   std::string text;  ///< what the template made
   std::vector<int32_t> ids;
   std::string key;  ///< `text` with what must not become special tokens marked; tells whether two chats begin alike
+};
+
+/// How a chat's text ends.
+struct ChatEnding {
+  bool continues_last = false;  ///< right behind the last message's content, so that the model goes on with it
+  std::string answer_begin;     ///< goes behind it all; special tokens in it are tokens
+};
+
+/// The chat cannot end so: the template does not show the last message's content as it is.
+class ChatEndingError : public base::Error {
+ public:
+  using Error::Error;
 };
 
 /// Renders chats and encodes them so that the template's special tokens are tokens, and the same characters in a
@@ -35,8 +48,10 @@ class ChatEncoder {
   /// The arguments are those of ChatTemplate::render; all strings in messages but roles are guarded, `tools` are not.
   /// Where the chat begins as one of `known` does (the last fitting one is taken), its ids begin with the ids of that
   /// one, although a text may have several encodings: keys and values that were computed for them serve again.
+  /// Throws base::Error where the template refuses the messages, and ChatEndingError.
   EncodedChat encode(const base::OrderedJson& messages, const base::OrderedJson& tools,
-                     const ChatRenderOptions& options, std::span<const EncodedChat> known = {}) const;
+                     const ChatRenderOptions& options, std::span<const EncodedChat> known = {},
+                     const ChatEnding& ending = {}) const;
 
   /// The beginning of later chats after the model answered `prompt` with the tokens `ids`, for `known`.
   EncodedChat with_answer(const EncodedChat& prompt, std::string_view answer, std::span<const int32_t> ids) const;
@@ -46,8 +61,10 @@ class ChatEncoder {
 
  private:
   void find_dangerous_ends(const std::string& template_source, const std::vector<std::string>& special);
+  bool is_normal(std::string_view text) const;
   void append_guarded(std::string_view plain, std::string& result) const;
   base::OrderedJson guarded_values(const base::OrderedJson& value) const;
+  std::string without_end_of_turn(std::string key, const base::OrderedJson& messages) const;
   void encode_key(std::string_view key, std::vector<int32_t>& ids) const;
 
   const ChatTemplate& template_;
