@@ -15,6 +15,7 @@
 #include "tensor/peak.h"
 #include "tensor/quantized_matmul.h"
 #include "tensor/random.h"
+#include "train/objectives/next_token.h"
 #include "train/training_step.h"
 
 namespace fledge::cli {

@@ -98,7 +98,8 @@ class RunDisplay : public train::TrainingObserver {
                     {"gradient_norm", report.result.gradient_norm},
                     {"learning_rate", report.learning_rate},
                     {"tokens_per_second", report.tokens_per_second},
-                    {"share_of_peak", report.flops_per_second / peak_}});
+                    {"share_of_peak", report.flops_per_second / peak_},
+                    {"metrics", report.result.metrics}});
     }
     base::ProgressState state{static_cast<double>(report.step), static_cast<double>(report.steps), {}};
     state.fields.push_back({"loss", fmt::format("{:.4f}", report.result.loss)});
@@ -108,11 +109,24 @@ class RunDisplay : public train::TrainingObserver {
     progress_->update(state);
   }
 
-  void on_evaluation(int64_t step, double loss, double perplexity) override {
-    validation_ = loss;
-    if (json_) print_record({{"step", step}, {"validation_loss", loss}, {"validation_perplexity", perplexity}});
-    progress_->note(fmt::format("step {}: validation loss {:.4f}, perplexity {:.2f}", step, loss, perplexity));
+  void on_evaluation(int64_t step, const train::EvaluationResult& result) override {
+    validation_ = result.loss;
+    std::string text = fmt::format("step {}: validation loss {:.4f}", step, result.loss);
+    base::OrderedJson record = {{"step", step}, {"validation_loss", result.loss}};
+    if (result.metrics.empty()) {
+      const double perplexity = std::exp(result.loss);
+      record["validation_perplexity"] = perplexity;
+      text += fmt::format(", perplexity {:.2f}", perplexity);
+    }
+    for (const auto& [name, value] : result.metrics) {
+      record["validation_" + name] = value;
+      text += fmt::format(", {} {:.4f}", name, value);
+    }
+    if (json_) print_record(record);
+    progress_->note(text);
   }
+
+  void on_note(const std::string& text) override { progress_->note(text); }
 
   void on_sample(int64_t step, const std::string& prompt, const std::string& text) override {
     if (json_) print_record({{"step", step}, {"prompt", prompt}, {"sample", text}});

@@ -123,6 +123,33 @@ Tensor as_gguf(const Tensor& values, const std::string& name, GgufChange change,
   return turned;
 }
 
+/// One tensor of the file into a parameter that has its memory.
+void read_parameter(const GgufReader& file, const GgufMapping& mapping, const GgufHeads& heads,
+                    grad::Parameter& parameter) {
+  tensor::Arena arena("weights on their way");
+  const Tensor values =
+      read_as_hugging_face(file, mapping.name, mapping.change, heads, parameter.value().dtype(), arena);
+  tensor::require_shape(values, parameter.shape(), fmt::format("{}: tensor {}", file.origin(), mapping.name));
+  tensor::copy(values, parameter.value());
+}
+
+void read_gguf_values(LanguageModel& model, const GgufReader& file, const MayLack& may_lack) {
+  const base::Json config = config_of_gguf(file);
+  const GgufNames names = GgufNames::of_model_type(config["model_type"].get<std::string>(), file.origin());
+  const GgufHeads heads = heads_of(config, file.origin());
+  check_names(file, names, model);
+  for (const auto& entry : model.parameters().entries()) {
+    if (entry.options.auxiliary) continue;
+    const std::optional<GgufMapping> mapping = names.to_gguf(entry.parameter->name());
+    if (mapping && (file.contains(mapping->name) || !may_lack || !may_lack(entry.parameter->name()))) {
+      read_parameter(file, *mapping, heads, *entry.parameter);
+    } else if (!may_lack || !may_lack(entry.parameter->name())) {
+      tensor::fill(entry.parameter->value(), 0.0);
+    }
+  }
+  model.parameters().values_changed();
+}
+
 LoadedModel load_gguf_model(const std::filesystem::path& path, DType type, bool trainable) {
   const GgufReader file = GgufReader::open(path);
   const base::Json config = config_of_gguf(file);
@@ -150,12 +177,7 @@ LoadedModel load_gguf_model(const std::filesystem::path& path, DType type, bool 
   }
   parameters.allocate(*loaded.memory, type, trainable);
   for (grad::Parameter* parameter : absent) tensor::fill(parameter->value(), 0.0);
-  for (const auto& [parameter, mapping] : to_read) {
-    tensor::Arena arena("weights on their way");
-    const Tensor values = read_as_hugging_face(file, mapping.name, mapping.change, heads, type, arena);
-    tensor::require_shape(values, parameter->shape(), fmt::format("{}: tensor {}", file.origin(), mapping.name));
-    tensor::copy(values, parameter->value());
-  }
+  for (const auto& [parameter, mapping] : to_read) read_parameter(file, mapping, heads, *parameter);
   parameters.values_changed();
   return loaded;
 }

@@ -19,6 +19,10 @@ std::filesystem::path find_gguf(const std::filesystem::path& path);
 /// what is missing, unexpected or of the wrong shape.
 LoadedModel load_gguf_model(const std::filesystem::path& file, tensor::DType type, bool trainable);
 
+/// Reads every parameter of `model` from a GGUF file of its architecture, converted to its type. What GGUF files do not
+/// hold (BERT's pooler) becomes 0; parameters that may be lacking keep their values.
+void read_gguf_values(LanguageModel& model, const GgufReader& file, const MayLack& may_lack = {});
+
 /// The tokenizer of a model: of a GGUF file, or of a Hugging Face folder.
 nn::Tokenizer load_tokenizer(const std::filesystem::path& path);
 

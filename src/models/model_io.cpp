@@ -31,11 +31,25 @@ int64_t checkpoint_step(const std::filesystem::path& folder) {
 
 }  // namespace
 
-void load_weights(LanguageModel& model, const SafetensorsReader& weights) {
-  const WeightNames names = model.weight_names();
+base::Json read_config(const std::filesystem::path& path) {
+  if (const std::filesystem::path file = find_gguf(path); !file.empty()) return config_of_gguf(GgufReader::open(file));
+  return ModelFolder::open(path).config();
+}
+
+void read_values(LanguageModel& model, const std::filesystem::path& path, const MayLack& may_lack) {
+  if (const std::filesystem::path file = find_gguf(path); !file.empty())
+    return read_gguf_values(model, GgufReader::open(file), may_lack);
+  load_weights(model, SafetensorsReader::open_model(path), may_lack);
+}
+
+void load_weights(LanguageModel& model, const SafetensorsReader& weights, const MayLack& may_lack) {
+  WeightNames names = model.weight_names();
   std::vector<NamedTensor> targets;
   for (const auto& entry : model.parameters().entries()) {
-    targets.push_back({without_prefix(entry.parameter->name(), names), entry.parameter->value()});
+    if (entry.options.auxiliary) continue;
+    const std::string name = without_prefix(entry.parameter->name(), names);
+    if (may_lack && may_lack(entry.parameter->name())) names.optional.push_back(name);
+    targets.push_back({name, entry.parameter->value()});
   }
   read_weights(weights, targets, names);
   model.parameters().values_changed();
@@ -59,6 +73,7 @@ void save_model(const LanguageModel& model, const std::filesystem::path& folder)
   write_pretty_json(folder / kGenerationConfigFile, model.generation_config());
   std::vector<TensorPlan> plans;
   for (const auto& entry : model.parameters().entries()) {
+    if (entry.options.auxiliary) continue;
     const grad::Parameter& parameter = *entry.parameter;
     const tensor::DType type = parameter.blocks() ? tensor::DType::f32 : parameter.value().dtype();
     plans.push_back({parameter.name(), type, parameter.shape()});

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "models/formats/safetensors.h"
@@ -20,11 +21,21 @@ struct LoadedModel {
 /// of the wrong shape.
 LoadedModel load_model(const std::filesystem::path& folder, tensor::DType type, bool trainable);
 
-/// Reads every parameter of `model` from `weights`. Names may lack the family's prefix ("transformer."); buffers that
-/// old files carry (attention masks, position ids) and a tied head are passed over.
-void load_weights(LanguageModel& model, const SafetensorsReader& weights);
+/// The content of config.json of a Hugging Face folder, or what a GGUF file says in its place.
+base::Json read_config(const std::filesystem::path& path);
 
-/// Writes config.json and model.safetensors into an existing folder.
+/// Says of a parameter whether a file may lack it.
+using MayLack = std::function<bool(const std::string& name)>;
+
+/// Reads every parameter of `model`, which has its memory, from a Hugging Face folder or a GGUF file, converted to its
+/// type. Parameters that may be lacking keep their values.
+void read_values(LanguageModel& model, const std::filesystem::path& path, const MayLack& may_lack = {});
+
+/// Reads every parameter of `model`, but auxiliary ones, from `weights`. Names may lack the family's prefix
+/// ("transformer."); buffers that old files carry (attention masks, position ids) and a tied head are passed over.
+void load_weights(LanguageModel& model, const SafetensorsReader& weights, const MayLack& may_lack = {});
+
+/// Writes config.json and model.safetensors, without auxiliary parameters, into an existing folder.
 void save_model(const LanguageModel& model, const std::filesystem::path& folder);
 
 /// The model that a user means by a path or a name; see resolve_model() in models/store.h.

@@ -17,6 +17,7 @@ struct ParameterOptions {
   double mean = 0.0;
   double standard_deviation = 0.0;  ///< 0: every element is the mean
   bool decays = false;              ///< weight decay is applied (matrices, not biases and norms)
+  bool auxiliary = false;           ///< trained beside the model and no part of its files
 };
 
 /// The parameters of a model in a fixed order, in flat buffers: one for the values, one for the gradients. A parameter

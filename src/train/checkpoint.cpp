@@ -18,6 +18,7 @@ using tensor::Tensor;
 
 constexpr const char* kFirst = "first_moments.";
 constexpr const char* kSecond = "second_moments.";
+constexpr const char* kAuxiliary = "auxiliary.";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr const char* kStateFile = "trainer.json";
 
@@ -41,6 +42,9 @@ void save_optimizer(const std::filesystem::path& folder, const models::LanguageM
           {prefix + entry.parameter->name(), flat.slice(0, entry.offset, shape.elements()).reshape(shape)});
     }
   }
+  for (const auto& entry : model.parameters().entries()) {
+    if (entry.options.auxiliary) tensors.push_back({kAuxiliary + entry.parameter->name(), entry.parameter->value()});
+  }
   models::write_safetensors(folder / kOptimizerFile, tensors);
 }
 
@@ -60,7 +64,11 @@ void load_optimizer(const std::filesystem::path& folder, models::LanguageModel& 
                     nn::Memory& memory) {
   const auto reader = models::SafetensorsReader::open(folder / kOptimizerFile);
   for (const auto& entry : model.parameters().entries()) {
-    const grad::Parameter& parameter = *entry.parameter;
+    grad::Parameter& parameter = *entry.parameter;
+    if (entry.options.auxiliary) {
+      reader.read_into(kAuxiliary + parameter.name(), parameter.value());
+      parameter.value_changed();
+    }
     load_moments(reader, kFirst + parameter.name(), entry.offset, parameter.shape(), optimizer,
                  optimizer.first_moments(), memory);
     load_moments(reader, kSecond + parameter.name(), entry.offset, parameter.shape(), optimizer,

@@ -1,9 +1,27 @@
 #include "train/objective.h"
 
 #include "base/error.h"
-#include "grad/linear_cross_entropy.h"
+#include "train/objectives/next_token.h"
 
 namespace fledge::train {
+
+void add_sums(Sums& sums, const Sums& more) {
+  for (const auto& [name, values] : more) {
+    std::vector<double>& total = sums[name];
+    if (total.empty()) total.resize(values.size());
+    if (total.size() != values.size())
+      throw base::Error("the sums of {} have {} and {} numbers", name, total.size(), values.size());
+    for (size_t index = 0; index < values.size(); ++index) total[index] += values[index];
+  }
+}
+
+Metrics Objective::report(const Sums& sums) const {
+  Metrics metrics;
+  for (const auto& [name, values] : sums) {
+    if (values.size() == 2 && values[1] != 0.0) metrics[name] = values[0] / values[1];
+  }
+  return metrics;
+}
 
 models::ForwardInput forward_input(const Batch& batch) {
   models::ForwardInput input;
@@ -15,18 +33,8 @@ models::ForwardInput forward_input(const Batch& batch) {
   return input;
 }
 
-ObjectiveResult NextToken::evaluate(grad::Graph& graph, models::LanguageModel& model, const Batch& batch,
-                                    double scale) const {
-  models::require_causal(model, "learn to predict the next token");
-  models::ForwardOutput output = model.forward(graph, forward_input(batch));
-  const tensor::Tensor targets = batch.at("targets").reshape({-1});
-  const models::Head head = model.head();
-  grad::HeadLoss result =
-      grad::linear_cross_entropy(graph, output.hidden, *head.weight, head.layout, targets, scale, head.bias);
-  return {result.loss, result.token_losses};
-}
-
-std::unique_ptr<Objective> make_objective(const std::string& kind) {
+std::unique_ptr<Objective> make_objective(const Recipe& recipe, const BatchSource& /*source*/) {
+  const std::string& kind = recipe.objective.kind;
   if (kind == "next_token") return std::make_unique<NextToken>();
   throw base::UsageError("objective.kind is \"{}\"; it can be next_token", kind);
 }

@@ -1,38 +1,61 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "base/json.h"
 #include "models/language_model.h"
 #include "train/data/batch.h"
+#include "train/data/batch_source.h"
+#include "train/recipe.h"
 
 namespace fledge::train {
+
+/// Numbers that are added up over micro-batches, processes and the batches of an evaluation, by name.
+using Sums = std::map<std::string, std::vector<double>>;
+/// What is made of them.
+using Metrics = std::map<std::string, double>;
+
+/// Adds `more` to `sums`. Throws Error where a name has other lengths.
+void add_sums(Sums& sums, const Sums& more);
 
 /// What one micro-batch contributes to an objective.
 struct ObjectiveResult {
   grad::Variable loss;          ///< already multiplied by the scale; backward() starts here
-  tensor::Tensor token_losses;  ///< [B * T], unscaled; 0 where ignored
+  tensor::Tensor token_losses;  ///< unscaled loss of every target, or place; 0 where there is nothing to learn
+  Sums sums;                    ///< of anything else that is worth showing
 };
 
-/// A term of what training minimises, over a model's outputs on a batch.
+/// What training minimises, over a model's outputs on a batch.
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// `scale` is one over the number of target tokens of the whole step (all micro-batches and processes), so that
-  /// accumulated gradients equal those of the large batch.
+
+  /// Changes the config.json of the model that training starts from ("num_labels", another head).
+  virtual void adapt_config(base::Json& /*config*/) const {}
+  /// Whether the starting model's file may lack this parameter, which then begins as in a new model.
+  virtual bool may_be_new(std::string_view /*parameter*/) const { return false; }
+  /// Adds what is trained beside the model and is no part of it (ParameterOptions::auxiliary), before there is memory.
+  virtual void add_parameters(models::LanguageModel& /*model*/) {}
+  /// Called once the model's values are there, before the first step, and not on the shape-only device: the place to
+  /// load a teacher or to compute what a frozen model says of the data.
+  virtual void start(models::LanguageModel& /*model*/, const BatchSource& /*source*/) {}
+
+  /// `scale` is one over the number of targets of the whole step (all micro-batches and processes), so that accumulated
+  /// gradients equal those of the large batch.
   virtual ObjectiveResult evaluate(grad::Graph& graph, models::LanguageModel& model, const Batch& batch,
                                    double scale) const = 0;
+
+  /// Metrics of a step or an evaluation. Unless said otherwise a name's sums are a total and its weight, and the metric
+  /// their quotient.
+  virtual Metrics report(const Sums& sums) const;
 };
 
-/// Cross-entropy of the next token.
-class NextToken : public Objective {
- public:
-  ObjectiveResult evaluate(grad::Graph& graph, models::LanguageModel& model, const Batch& batch,
-                           double scale) const override;
-};
-
-/// The objective that a recipe names ("next_token"). Throws UsageError for another name.
-std::unique_ptr<Objective> make_objective(const std::string& kind);
+/// The objective that a recipe names. Throws UsageError for an unknown one.
+std::unique_ptr<Objective> make_objective(const Recipe& recipe, const BatchSource& source);
 
 /// What a model reads of a batch.
 models::ForwardInput forward_input(const Batch& batch);

@@ -29,7 +29,13 @@ std::string shown(const Json& value) {
   return printable(text);
 }
 
-const RecipeKey& find_key(const std::string& name, const std::string& where) {
+/// A section's own name stands for the key that says most of it: model = "smollm2", data = "chats.jsonl".
+std::string full_name(const std::string& name) {
+  return name == "model" || name == "data" ? name + ".path" : name;
+}
+
+const RecipeKey& find_key(const std::string& given, const std::string& where) {
+  const std::string name = full_name(given);
   std::vector<std::string> names;
   for (const RecipeKey& key : recipe_keys()) {
     if (key.name == name) return key;
@@ -124,7 +130,7 @@ void apply_override(Recipe& recipe, const std::string& text, Origins& origins) {
   const std::string where = "--set " + printable(name);
   const RecipeKey& key = find_key(name, where);
   assign(recipe, key, override_value(key, text.substr(equals + 1), where), where);
-  origins[name] = where;
+  origins[full_name(name)] = where;
 }
 
 /// Keys that exclude each other by being given at all, whatever their value.
@@ -214,7 +220,7 @@ Recipe parse_recipe(std::string_view text, std::string_view origin, const std::v
   for (const base::TomlEntry& entry : entries) {
     const std::string where = fmt::format("{}:{}", origin, entry.line);
     assign(recipe, find_key(entry.key, where), entry.value, where);
-    origins[entry.key] = where;
+    origins[full_name(entry.key)] = where;
   }
   for (const std::string& text_of_override : overrides) apply_override(recipe, text_of_override, origins);
   check_given(recipe, origins);

@@ -45,9 +45,10 @@ std::vector<RecipeKey> make_keys() {
   text("model.family", FLEDGE_MEMBER(model.family), {"gpt2", "llama", "mistral", "qwen2", "qwen3"},
        "The architecture. mistral is built like llama; qwen2 has biases in attention's projections, qwen3 a norm of "
        "queries and keys.");
-  text("model.path", FLEDGE_MEMBER(model.path), {},
-       "Folder of a model to start from. Its config.json then gives the shape, and the keys of a new model "
-       "(n_layer, n_embd, ...) are not allowed.");
+  text(
+      "model.path", FLEDGE_MEMBER(model.path), {},
+      "A model to start from: a folder, a name in the store or a GGUF file; `--set model=NAME` says the same. It gives "
+      "the shape, and the keys of a new model (n_layer, n_embd, ...) are not allowed.");
   of_new_model(number("model.n_layer", FLEDGE_MEMBER(model.n_layer), 1, 1000, "Transformer blocks."));
   of_new_model(number("model.n_head", FLEDGE_MEMBER(model.n_head), 1, 1024, "Attention heads; divides n_embd."));
   of_new_model(number("model.n_kv_head", FLEDGE_MEMBER(model.n_kv_head), 0, 1024,
@@ -76,7 +77,9 @@ std::vector<RecipeKey> make_keys() {
   of_new_model(text("model.tie_embeddings", FLEDGE_MEMBER(model.tie_embeddings), {},
                     "Whether the head is the embedding. GPT-2's always is."));
 
-  text("data.path", FLEDGE_MEMBER(data.path), {}, "Folder made by `fledge data prepare`.");
+  text("data.path", FLEDGE_MEMBER(data.path), {},
+       "Folder made by `fledge data prepare`, or the file that the objective learns from; `--set data=FILE` says the "
+       "same.");
   text("data.text", FLEDGE_MEMBER(data.text), {},
        "Text or JSONL files to prepare on the way, instead of data.path; needs data.tokenizer.");
   text("data.tokenizer", FLEDGE_MEMBER(data.tokenizer), {},

@@ -30,6 +30,14 @@ std::string set_error(const std::string& override) {
   return error_of(kMinimal, {override});
 }
 
+TEST(Recipe, SectionNamesStandForTheirPaths) {
+  const Recipe recipe = parse_recipe("steps = 1\nmodel = \"smollm2\"\n", "r.toml", {"data=chats.jsonl"});
+  EXPECT_EQ(recipe.model.path, "smollm2");
+  EXPECT_EQ(recipe.data.path, "chats.jsonl");
+  EXPECT_THROW(parse_recipe("steps = 1\nmodel = \"smollm2\"\ndata = \"d\"\n", "r.toml", {"model.n_layer=2"}),
+               base::UsageError);
+}
+
 TEST(Recipe, ReadsEverySection) {
   const Recipe recipe = parse_recipe(R"(
 precision = "f32"

@@ -4,6 +4,8 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "models/model_io.h"
+#include "models/store.h"
+#include "train/new_model.h"
 #include "train/tokenizer_source.h"
 
 namespace fledge::train {
@@ -40,15 +42,35 @@ std::pair<int64_t, int64_t> shard_bounds(int64_t flat_size, const tensor::Proces
   return {bounds[rank], bounds[rank + 1]};
 }
 
-void initialize_values(const Recipe& recipe, models::LanguageModel& model) {
+std::unique_ptr<models::LanguageModel> make_configured_model(const Recipe& recipe, const BatchSource& source,
+                                                             Objective& objective) {
+  base::Json config;
+  std::string origin = "the recipe";
   if (recipe.model.path.empty()) {
-    model.parameters().initialize(static_cast<uint64_t>(recipe.run.seed));
+    config = new_model_config(recipe.model, source.tokenizer().vocabulary_size(), source.end_of_text_id());
   } else {
-    models::load_weights(model, models::SafetensorsReader::open_model(recipe.model.path));
+    const std::filesystem::path path = models::resolve_model(recipe.model.path);
+    config = models::read_config(path);
+    origin = path.string();
   }
+  objective.adapt_config(config);
+  std::unique_ptr<models::LanguageModel> model = models::make_model(config, origin);
+  if (source.tokenizer().vocabulary_size() > model->vocabulary_size()) {
+    throw base::Error("{}: the model has {} tokens and the data's tokenizer {}", origin, model->vocabulary_size(),
+                      source.tokenizer().vocabulary_size());
+  }
+  objective.add_parameters(*model);
+  return model;
 }
 
-std::string recipe_identity(const Recipe& recipe, const TokenData& data) {
+void initialize_values(const Recipe& recipe, const Objective& objective, models::LanguageModel& model) {
+  model.parameters().initialize(static_cast<uint64_t>(recipe.run.seed));
+  if (recipe.model.path.empty()) return;
+  models::read_values(model, models::resolve_model(recipe.model.path),
+                      [&](const std::string& name) { return objective.may_be_new(name); });
+}
+
+std::string recipe_identity(const Recipe& recipe, const BatchSource& source) {
   Recipe deciding = recipe;
   const Recipe fresh;
   deciding.run = fresh.run;
@@ -60,7 +82,7 @@ std::string recipe_identity(const Recipe& recipe, const TokenData& data) {
   deciding.data.path.clear();
   deciding.data.text.clear();
   deciding.data.tokenizer.clear();
-  return fmt::format("{:016x}", base::stable_hash(data.index().text(), base::stable_hash(to_toml(deciding))));
+  return fmt::format("{:016x}", base::stable_hash(source.identity(), base::stable_hash(to_toml(deciding))));
 }
 
 void prepare_recipe_data(const Recipe& recipe, const std::filesystem::path& folder) {

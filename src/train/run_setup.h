@@ -6,7 +6,8 @@
 
 #include "models/language_model.h"
 #include "tensor/process_group.h"
-#include "train/data/token_data.h"
+#include "train/data/batch_source.h"
+#include "train/objective.h"
 #include "train/recipe.h"
 
 namespace fledge::train {
@@ -16,12 +17,17 @@ std::pair<int64_t, int64_t> shard_bounds(int64_t flat_size, const tensor::Proces
 /// The bounds of all processes, size + 1 entries.
 std::vector<int64_t> all_shard_bounds(int64_t flat_size, int processes);
 
-/// Starting values: from the folder that model.path names, or drawn from the run's seed.
-void initialize_values(const Recipe& recipe, models::LanguageModel& model);
+/// The model of a recipe, without memory: of model.path (a folder, a name or a GGUF file), or a new one for the
+/// tokenizer of the data; with the objective's head and what is trained beside it.
+std::unique_ptr<models::LanguageModel> make_configured_model(const Recipe& recipe, const BatchSource& source,
+                                                             Objective& objective);
+
+/// Starting values: from what model.path names, the rest drawn from the run's seed.
+void initialize_values(const Recipe& recipe, const Objective& objective, models::LanguageModel& model);
 
 /// A hash of the keys that decide what is computed, and of the data. Folders, names, threads, evaluation, samples and
 /// checkpoints may change between a run and its resumption; these may not.
-std::string recipe_identity(const Recipe& recipe, const TokenData& data);
+std::string recipe_identity(const Recipe& recipe, const BatchSource& source);
 
 /// Prepares the text files of a recipe into `folder`, unless it holds just that already.
 void prepare_recipe_data(const Recipe& recipe, const std::filesystem::path& folder);

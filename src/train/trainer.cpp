@@ -13,10 +13,9 @@
 #include "tensor/cpu_features.h"
 #include "tensor/elementwise.h"
 #include "train/evaluation.h"
-#include "train/new_model.h"
+#include "train/metrics.h"
 #include "train/plot.h"
 #include "train/run_setup.h"
-#include "train/tokenizer_source.h"
 
 namespace fledge::train {
 namespace {
@@ -42,14 +41,10 @@ OptimizerOptions optimizer_options(const Recipe& recipe) {
   return {recipe.optimizer.beta1, recipe.optimizer.beta2, recipe.optimizer.epsilon, recipe.optimizer.weight_decay};
 }
 
-/// A batch with shapes and no content, for the shape-only device.
-Batch shape_batch(int64_t rows, int64_t tokens, bool documents, tensor::Arena& arena) {
-  Batch batch;
-  const tensor::Shape shape{rows, tokens};
-  for (const char* name : {"ids", "targets", "positions"}) batch.prepare(name, shape, tensor::DType::i32, arena);
-  if (documents) batch.prepare("document_starts", shape, tensor::DType::i32, arena);
-  batch.target_tokens = rows * tokens;
-  return batch;
+base::OrderedJson as_json(const Metrics& metrics, const std::string& prefix) {
+  base::OrderedJson json = base::OrderedJson::object();
+  for (const auto& [name, value] : metrics) json[prefix + name] = value;
+  return json;
 }
 
 }  // namespace
@@ -62,13 +57,12 @@ struct Trainer::Session {
   std::unique_ptr<Objective> objective;
   std::unique_ptr<AdamW> optimizer;
   std::unique_ptr<TrainingStep> training_step;
-  std::unique_ptr<TrainingLoader> loader;
-  std::unique_ptr<EvaluationLoader> validation;
   std::vector<Batch> batches;
   std::vector<int64_t> first_samples;
   TrainingState state;
   std::unique_ptr<MetricsWriter> metrics;
-  double training_loss = 0.0, validation_loss = 0.0;
+  double training_loss = 0.0;
+  EvaluationResult validation;
   int64_t evaluated_step = -1, saved_step = -1;
 };
 
@@ -79,16 +73,7 @@ Trainer::Trainer(Recipe recipe, tensor::ProcessGroup& processes, TrainingObserve
       activation_type_(activation_type_of(recipe_.precision)) {
   run_folder_ = recipe_.run.out;
   if (run_folder_.empty()) run_folder_ = std::filesystem::path("runs") / recipe_.run.name;
-  std::filesystem::path data_folder = recipe_.data.path;
-  if (!recipe_.data.text.empty()) {
-    data_folder = run_folder_ / "data";
-    if (processes_.rank() == 0) prepare_recipe_data(recipe_, data_folder);
-    processes_.barrier();
-  }
-  data_ = std::make_shared<const TokenData>(TokenData::open(data_folder));
-  tokenizer_folder_ = recipe_.data.tokenizer.empty() ? data_folder : std::filesystem::path(recipe_.data.tokenizer);
-  tokenizer_ = std::make_unique<nn::Tokenizer>(nn::Tokenizer::load(tokenizer_folder_));
-  require_same_tokenizer(*tokenizer_, data_->tokenizer(), tokenizer_folder_, data_folder);
+  source_ = make_source(recipe_, run_folder_, processes_);
   batch_plan().check();
 }
 
@@ -104,27 +89,17 @@ BatchPlan Trainer::batch_plan() const {
   return plan;
 }
 
-std::unique_ptr<models::LanguageModel> Trainer::make_configured_model() const {
-  if (!recipe_.model.path.empty()) {
-    const std::filesystem::path config = std::filesystem::path(recipe_.model.path) / "config.json";
-    return models::make_model(base::read_json(config), config.string());
-  }
-  const TokenizerIdentity& tokenizer = data_->tokenizer();
-  return models::make_model(new_model_config(recipe_.model, tokenizer.vocabulary_size, tokenizer.end_of_text_id),
-                            "the recipe");
-}
-
 RunPlan Trainer::plan() const {
   nn::Memory memory(tensor::Device::meta);
-  const auto model = make_configured_model();
+  const auto objective = make_objective(recipe_, *source_);
+  const auto model = make_configured_model(recipe_, *source_, *objective);
   model->parameters().allocate(memory, tensor::DType::f32, true);
-  const auto objective = make_objective(recipe_.objective.kind);
   const auto [begin, end] = shard_bounds(model->parameters().flat_size(), processes_);
   AdamW optimizer(model->parameters(), memory, optimizer_options(recipe_), begin, end);
   const auto alone = tensor::make_single_process();
   TrainingStep step(*model, memory, *objective, optimizer, *alone, {.activation_type = activation_type_});
-  const Batch batch = shape_batch(batch_plan().rows, recipe_.batch.sequence_length, recipe_.data.separate_documents,
-                                  memory.activations);
+  Batch batch;
+  source_->shape(batch_plan().rows, memory.activations, batch);
   const int64_t first_sample = 0;
   step.run(0, std::span(&batch, 1), std::span(&first_sample, 1), 0.0);
 
@@ -132,7 +107,7 @@ RunPlan Trainer::plan() const {
   plan.parameters = model->parameters().element_count();
   plan.steps = recipe_.steps;
   plan.tokens_per_step = recipe_.tokens_per_step();
-  plan.training_tokens = data_->split(kTrainSplit).tokens();
+  plan.training_tokens = source_->training_tokens();
   plan.flops_per_step =
       model->training_flops_per_token(recipe_.batch.sequence_length) * static_cast<double>(plan.tokens_per_step);
   plan.parameter_bytes = memory.parameters.peak_bytes();
@@ -156,28 +131,23 @@ void Trainer::open_run_folder(bool resume) {
 }
 
 void Trainer::start(Session& session, bool resume) {
-  session.model = make_configured_model();
+  session.objective = make_objective(recipe_, *source_);
+  session.model = make_configured_model(recipe_, *source_, *session.objective);
   session.model->parameters().allocate(session.memory, tensor::DType::f32, true);
-  session.objective = make_objective(recipe_.objective.kind);
   const auto [begin, end] = shard_bounds(session.model->parameters().flat_size(), processes_);
   session.optimizer =
       std::make_unique<AdamW>(session.model->parameters(), session.memory, optimizer_options(recipe_), begin, end);
   session.training_step = std::make_unique<TrainingStep>(
       *session.model, session.memory, *session.objective, *session.optimizer, processes_,
       StepOptions{activation_type_, recipe_.optimizer.clip_norm, static_cast<uint64_t>(recipe_.run.seed)});
-  const LoaderOptions loading{recipe_.batch.sequence_length, static_cast<uint64_t>(recipe_.run.seed),
-                              recipe_.data.separate_documents};
-  session.loader = std::make_unique<TrainingLoader>(data_, kTrainSplit, loading);
-  if (recipe_.evaluation.every > 0 && data_->has_split(kValidationSplit)) {
-    session.validation = std::make_unique<EvaluationLoader>(data_, kValidationSplit, loading, batch_plan().rows);
-  }
   session.batches.resize(static_cast<size_t>(batch_plan().micro_batches()));
   session.first_samples.resize(session.batches.size());
 
   const std::filesystem::path checkpoint = resume ? models::newest_checkpoint(run_folder_) : std::filesystem::path();
+  initialize_values(recipe_, *session.objective, *session.model);
+  session.objective->start(*session.model, *source_);
   if (checkpoint.empty()) {
     decide_steps(session);
-    initialize_values(recipe_, *session.model);
   } else {
     // Steps that were measured or counted when the run began stand in its own recipe.
     if (recipe_.steps == 0) {
@@ -186,7 +156,7 @@ void Trainer::start(Session& session, bool resume) {
     session.state = load_checkpoint(checkpoint, *session.model, *session.optimizer, session.memory);
     session.saved_step = session.state.step;
   }
-  const std::string identity = recipe_identity(recipe_, *data_);
+  const std::string identity = recipe_identity(recipe_, *source_);
   if (!checkpoint.empty() && session.state.recipe_identity != identity) {
     throw base::UsageError("{} was trained with another recipe or other data; to go on, use RUN/recipe.toml as it is",
                            checkpoint.string());
@@ -199,10 +169,9 @@ void Trainer::decide_steps(Session& session) {
   if (recipe_.steps > 0) return;
   int64_t steps = 0;
   if (recipe_.epochs > 0.0) {
-    const double windows = recipe_.epochs * static_cast<double>(session.loader->windows_per_epoch());
+    const double windows = recipe_.epochs * static_cast<double>(source_->samples_per_epoch());
     steps = static_cast<int64_t>(std::ceil(windows / static_cast<double>(recipe_.batch.sequences)));
   } else {
-    initialize_values(recipe_, *session.model);
     for (int64_t step = 0; step < kWarmUpSteps; ++step) train_step(session, step, 0.0);
     // The fastest one counts: another program's moment of work must not shorten the whole run.
     double fastest = std::numeric_limits<double>::infinity();
@@ -238,7 +207,7 @@ StepResult Trainer::train_step(Session& session, int64_t step, double learning_r
   for (int64_t micro = 0; micro < plan.micro_batches(); ++micro) {
     const auto index = static_cast<size_t>(micro);
     session.first_samples[index] = plan.first_sample(step, micro);
-    session.loader->load(session.first_samples[index], plan.rows, session.batches_arena, session.batches[index]);
+    source_->load(session.first_samples[index], plan.rows, session.batches_arena, session.batches[index]);
   }
   return session.training_step->run(step, session.batches, session.first_samples, learning_rate);
 }
@@ -255,6 +224,7 @@ RunResult Trainer::run(bool resume) {
     session.metrics = std::make_unique<MetricsWriter>(
         session.state.step > 0 ? MetricsWriter::resume(log, session.state.step) : MetricsWriter::create(log));
     observer_.on_start(plan(), session.state.step);
+    for (const std::string& note : source_->notes()) observer_.on_note(note);
   }
 
   const Schedule schedule = Schedule::of(recipe_, recipe_.steps);
@@ -277,12 +247,14 @@ RunResult Trainer::run(bool resume) {
     report.tokens_per_second = static_cast<double>(recipe_.tokens_per_step()) / report.seconds;
     report.flops_per_second = flops / report.seconds;
     if (leads) {
-      session.metrics->write(report.step, {{"loss", report.result.loss},
-                                           {"gradient_norm", report.result.gradient_norm},
-                                           {"learning_rate", learning_rate},
-                                           {"tokens", session.state.target_tokens},
-                                           {"tokens_per_second", report.tokens_per_second},
-                                           {"flops_per_second", report.flops_per_second}});
+      base::OrderedJson record = {{"loss", report.result.loss},
+                                  {"gradient_norm", report.result.gradient_norm},
+                                  {"learning_rate", learning_rate},
+                                  {"tokens", session.state.target_tokens},
+                                  {"tokens_per_second", report.tokens_per_second},
+                                  {"flops_per_second", report.flops_per_second}};
+      record.update(as_json(report.result.metrics, ""));
+      session.metrics->write(report.step, record);
       observer_.on_step(report);
     }
     const bool out_of_time = recipe_.max_minutes > 0.0 && seconds_since(run_start) > recipe_.max_minutes * 60.0;
@@ -290,8 +262,9 @@ RunResult Trainer::run(bool resume) {
     stopping = processes_.all_reduce_sum(base::interrupted() || out_of_time ? 1.0 : 0.0) > 0.0;
     after_step(session, stopping || session.state.step == recipe_.steps);
   }
-  return {session.state.step, session.state.step == recipe_.steps, session.training_loss, session.validation_loss,
-          checkpoint_folder(run_folder_, session.state.step)};
+  return {session.state.step,         session.state.step == recipe_.steps,
+          session.training_loss,      session.validation.loss,
+          session.validation.metrics, checkpoint_folder(run_folder_, session.state.step)};
 }
 
 void Trainer::after_step(Session& session, bool last) {
@@ -304,39 +277,42 @@ void Trainer::after_step(Session& session, bool last) {
 }
 
 void Trainer::evaluate_now(Session& session) {
-  if (!session.validation || session.evaluated_step == session.state.step) return;
+  const int64_t rows = batch_plan().rows;
+  if (session.evaluated_step == session.state.step || source_->evaluation_batches(rows) == 0) return;
   session.evaluated_step = session.state.step;
-  const EvaluationResult result = evaluate(*session.model, session.memory, *session.objective, *session.validation,
+  const EvaluationResult result = evaluate(*session.model, session.memory, *session.objective, *source_, rows,
                                            recipe_.evaluation.batches, activation_type_, processes_);
-  session.validation_loss = result.loss;
+  session.validation = result;
   if (session.state.best_step < 0 || result.loss < session.state.best_validation_loss) {
     session.state.best_validation_loss = result.loss;
     session.state.best_step = session.state.step;
   }
   if (processes_.rank() != 0) return;
-  session.metrics->write(session.state.step,
-                         {{"validation_loss", result.loss}, {"validation_perplexity", std::exp(result.loss)}});
-  observer_.on_evaluation(session.state.step, result.loss, std::exp(result.loss));
+  base::OrderedJson record = as_json(result.metrics, "validation_");
+  record["validation_loss"] = result.loss;
+  record["validation_perplexity"] = std::exp(result.loss);
+  session.metrics->write(session.state.step, record);
+  observer_.on_evaluation(session.state.step, result);
 }
 
 void Trainer::sample_now(Session& session) {
   if (processes_.rank() == 0) {
     for (const std::string& prompt : recipe_.samples.prompts) {
-      std::vector<int32_t> ids = tokenizer_->encode(prompt);
-      if (ids.empty()) ids.push_back(data_->tokenizer().end_of_text_id);
+      std::vector<int32_t> ids = source_->tokenizer().encode(prompt);
+      if (ids.empty()) ids.push_back(source_->end_of_text_id());
       infer::GenerationOptions options;
       options.sampling.temperature = recipe_.samples.temperature;
       options.sampling.seed = static_cast<uint64_t>(recipe_.run.seed);
       options.max_tokens = recipe_.samples.max_tokens;
-      options.token_count = tokenizer_->vocabulary_size();
-      options.end_tokens = {data_->tokenizer().end_of_text_id};
+      options.token_count = source_->tokenizer().vocabulary_size();
+      options.end_tokens = {source_->end_of_text_id()};
       std::vector<int32_t> made;
       infer::Generator(*session.model, session.memory, activation_type_)
           .generate(ids, options, [&](const infer::SampledToken& token) {
             made.push_back(token.token);
             return !base::interrupted();
           });
-      const std::string text = tokenizer_->decode(made);
+      const std::string text = source_->tokenizer().decode(made);
       session.metrics->write(session.state.step, {{"prompt", prompt}, {"sample", text}});
       observer_.on_sample(session.state.step, prompt, text);
     }
@@ -348,8 +324,8 @@ void Trainer::save_now(Session& session) {
   if (session.saved_step == session.state.step) return;
   const std::filesystem::path folder = checkpoint_folder(run_folder_, session.state.step);
   if (processes_.rank() == 0) session.metrics->sync();
-  save_checkpoint(folder, *session.model, *session.optimizer, session.memory, session.state, tokenizer_folder_,
-                  processes_);
+  save_checkpoint(folder, *session.model, *session.optimizer, session.memory, session.state,
+                  source_->tokenizer_folder(), processes_);
   session.saved_step = session.state.step;
   if (processes_.rank() == 0) {
     remove_old_checkpoints(run_folder_, recipe_.checkpoints.keep_last, recipe_.checkpoints.keep_best,

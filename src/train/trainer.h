@@ -6,14 +6,14 @@
 #include <vector>
 
 #include "models/language_model.h"
-#include "nn/text/tokenizer.h"
 #include "tensor/process_group.h"
 #include "train/checkpoint.h"
 #include "train/data/loader.h"
-#include "train/metrics.h"
+#include "train/evaluation.h"
 #include "train/objective.h"
 #include "train/recipe.h"
 #include "train/schedule.h"
+#include "train/source.h"
 #include "train/training_step.h"
 
 namespace fledge::train {
@@ -50,6 +50,7 @@ struct RunResult {
   bool finished = false;  ///< false: stopped by the user or by max_minutes; --resume goes on
   double training_loss = 0.0;
   double validation_loss = 0.0;
+  Metrics validation_metrics;
   std::filesystem::path checkpoint;
 };
 
@@ -60,7 +61,7 @@ class TrainingObserver {
   virtual void on_start(const RunPlan&, int64_t /*first_step*/) {}
   virtual void on_note(const std::string&) {}
   virtual void on_step(const StepReport&) {}
-  virtual void on_evaluation(int64_t /*step*/, double /*loss*/, double /*perplexity*/) {}
+  virtual void on_evaluation(int64_t /*step*/, const EvaluationResult&) {}
   virtual void on_sample(int64_t /*step*/, const std::string& /*prompt*/, const std::string& /*text*/) {}
   virtual void on_checkpoint(int64_t /*step*/, const std::filesystem::path&) {}
 };
@@ -87,7 +88,6 @@ class Trainer {
 
  private:
   struct Session;
-  std::unique_ptr<models::LanguageModel> make_configured_model() const;
   BatchPlan batch_plan() const;
   void decide_steps(Session& session);
   void open_run_folder(bool resume);
@@ -103,9 +103,8 @@ class Trainer {
   tensor::ProcessGroup& processes_;
   TrainingObserver& observer_;
   tensor::DType activation_type_;
-  std::filesystem::path run_folder_, tokenizer_folder_;
-  std::shared_ptr<const TokenData> data_;
-  std::unique_ptr<nn::Tokenizer> tokenizer_;
+  std::filesystem::path run_folder_;
+  std::unique_ptr<BatchSource> source_;
 };
 
 }  // namespace fledge::train

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "tensor/elementwise.h"
 #include "tensor/sum.h"
+#include "train/evaluation.h"
 #include "train/run_setup.h"
 
 namespace fledge::train {
@@ -28,13 +29,14 @@ TrainingStep::TrainingStep(models::LanguageModel& model, nn::Memory& memory, con
 }
 
 double TrainingStep::accumulate_gradients(int64_t step, std::span<const Batch> batches,
-                                          std::span<const int64_t> first_samples, double scale) {
+                                          std::span<const int64_t> first_samples, double scale, Sums& sums) {
   double loss = 0.0;
   for (size_t index = 0; index < batches.size(); ++index) {
     grad::Graph graph(memory_.activations, memory_.encodings, options_.activation_type, true);
     graph.set_random_state({options_.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(first_samples[index])});
     ObjectiveResult result = objective_.evaluate(graph, model_, batches[index], scale);
     loss += scale * tensor::sum(result.token_losses);
+    add_sums(sums, result.sums);
     if (exchange_ && index + 1 == batches.size()) exchange_->watch(graph);
     graph.backward(result.loss);
   }
@@ -64,9 +66,11 @@ StepResult TrainingStep::run(int64_t step, std::span<const Batch> batches, std::
   result.target_tokens = static_cast<int64_t>(targets);
 
   model_.parameters().forget_gradients();
-  const double own_loss = accumulate_gradients(step, batches, first_samples, 1.0 / targets);
+  Sums sums;
+  const double own_loss = accumulate_gradients(step, batches, first_samples, 1.0 / targets, sums);
   if (exchange_) exchange_->finish();
   result.loss = processes_.all_reduce_sum(own_loss);
+  result.metrics = objective_.report(all_sums(sums, processes_));
   result.gradient_norm = gradient_norm();
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) report_not_finite(step, result.loss);
   double clip = 1.0;

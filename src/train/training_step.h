@@ -23,6 +23,7 @@ struct StepResult {
   double loss = 0.0;           ///< mean over the target tokens of the step
   double gradient_norm = 0.0;  ///< before clipping
   int64_t target_tokens = 0;   ///< over all processes
+  Metrics metrics;             ///< what else the objective shows
 };
 
 /// One optimizer step over micro-batches: forward and backward of each, the gradient's norm, clipping, the update.
@@ -41,7 +42,7 @@ class TrainingStep {
 
  private:
   double accumulate_gradients(int64_t step, std::span<const Batch> batches, std::span<const int64_t> first_samples,
-                              double scale);
+                              double scale, Sums& sums);
   double gradient_norm();
   [[noreturn]] void report_not_finite(int64_t step, double loss) const;
 

@@ -6,6 +6,7 @@
 #include "models/model_io.h"
 #include "support/operation_check.h"
 #include "support/reference_data.h"
+#include "train/objectives/next_token.h"
 
 namespace fledge::train {
 namespace {
