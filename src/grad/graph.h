@@ -31,7 +31,14 @@ class Graph {
   /// `activations` gives the memory of values and gradients, `encodings` that of packed weights.
   Graph(tensor::Arena& activations, tensor::Arena& encodings, tensor::DType activation_type, bool recording);
 
+  /// An empty graph with the same arenas, arithmetic and random numbers.
+  Graph sibling(bool recording = true) const;
+
   bool recording() const { return recording_; }
+  /// Whether models keep only the input of each of their blocks and compute the rest again in the backward pass
+  /// (recomputed() in grad/recompute.h).
+  bool recomputes_blocks() const { return recomputes_blocks_; }
+  void set_recomputes_blocks(bool recomputes) { recomputes_blocks_ = recomputes; }
   tensor::DType activation_type() const { return activation_type_; }
   /// Type of parameters, of the residual stream and of statistics.
   tensor::DType parameter_type() const {
@@ -56,9 +63,14 @@ class Graph {
   const RandomState& random_state() const { return random_state_; }
   /// A generator for one operation's random numbers in this step; every call names the next operation.
   base::Random next_random();
+  /// How many operations have drawn random numbers so far.
+  uint64_t random_operations() const { return random_operations_; }
+  void set_random_operations(uint64_t count) { random_operations_ = count; }
 
   /// Records how to go backward over an operation. `parameters` are those whose gradient the closure adds to.
   void record(std::string_view name, std::vector<Parameter*> parameters, std::function<void()> backward);
+  /// Those of all records so far, each once, in the order of their first use.
+  std::vector<Parameter*> recorded_parameters() const;
 
   /// Called during backward() as soon as a parameter's gradient is complete for this graph.
   void on_parameter_ready(std::function<void(Parameter&)> callback) { parameter_ready_ = std::move(callback); }
@@ -66,8 +78,8 @@ class Graph {
   /// Runs the tape from `loss`, whose gradient is 1. Each record, and what only it keeps alive, is freed as
   /// soon as it has run. May be called once.
   void backward(const Variable& loss);
-  /// The same from any variable, whose gradient is `seed`.
-  void backward(const Variable& from, tensor::Tensor seed);
+  /// The same from any variable, whose gradient is `seed`; `rounded` may carry it in the activation type.
+  void backward(const Variable& from, tensor::Tensor seed, tensor::Tensor rounded = {});
 
  private:
   struct Record {
@@ -78,7 +90,7 @@ class Graph {
   tensor::Arena& activations_;
   tensor::Arena& encodings_;
   tensor::DType activation_type_;
-  bool recording_;
+  bool recording_, recomputes_blocks_ = false;
   RandomState random_state_;
   uint64_t random_operations_ = 0;
   std::vector<Record> tape_;

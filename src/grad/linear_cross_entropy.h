@@ -17,7 +17,17 @@ struct HeadLoss {
 /// so the logits of a group live only as long as it takes. Rows whose target is ignored cost nothing: they are left
 /// out. `scale` (usually one over the number of target tokens of the whole batch) must be known here; the gradient that
 /// arrives in the backward pass must then be 1 (a weighted objective puts its weight into `scale`).
+///
+/// `token_weights` ([R], parameter type; undefined: ones) are factors of the rows: loss is scale * sum of weight times
+/// token loss. They are constants to the gradient, which is how an objective that is a function of token losses
+/// (preferences, rewards) goes backward: its derivative by each token's loss is that token's weight.
 HeadLoss linear_cross_entropy(Graph& graph, const Variable& x, Parameter& weight, WeightLayout layout,
-                              const tensor::Tensor& targets, double scale, Parameter* bias = nullptr);
+                              const tensor::Tensor& targets, double scale, Parameter* bias = nullptr,
+                              const tensor::Tensor& token_weights = {});
+
+/// The token losses alone ([R], parameter type, 0 where ignored): minus the log-probabilities of the targets, without a
+/// gradient, whether or not the graph records.
+tensor::Tensor linear_token_losses(Graph& graph, const tensor::Tensor& x, Parameter& weight, WeightLayout layout,
+                                   const tensor::Tensor& targets, Parameter* bias = nullptr);
 
 }  // namespace fledge::grad

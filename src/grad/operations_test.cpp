@@ -349,6 +349,42 @@ TEST(PyTorch, Embedding) {
   });
 }
 
+TEST(FiniteDifferences, LinearCrossEntropyWithTokenWeights) {
+  for (const bool keeps_all : {false, true}) {
+    OperationBench bench(DType::f64);
+    auto weight = bench.parameter("weight", normals(36, 5), {9, 4});
+    auto bias = bench.parameter("bias", normals(9, 7), {9});
+    const Tensor x = bench.make(normals(24, 6), {6, 4}, DType::f64);
+    const std::vector<int32_t> labels =
+        keeps_all ? std::vector<int32_t>{3, 1, 8, 0, 2, 3} : std::vector<int32_t>{3, -100, 8, 0, -1, 3};
+    const std::vector<double> factors{0.5, 7.0, -2.0, 0.0, 3.0, 1.25};
+    const auto build = [&](Graph& graph, const Variable& in) {
+      const Tensor targets = Tensor::from(labels, {6}, graph.arena());
+      const Tensor weights = bench.make(factors, {6}, DType::f64);
+      return linear_cross_entropy(graph, in, *weight, WeightLayout::output_input, targets, 0.25, bias.get(), weights);
+    };
+    const Variable in(x, true);
+    Graph graph = bench.graph();
+    const HeadLoss head = build(graph, in);
+    // The token losses have no factor, and are those of the operation without gradients.
+    const Tensor targets = Tensor::from(labels, {6}, bench.arena());
+    const std::vector<double> losses = as_doubles(head.token_losses);
+    EXPECT_EQ(losses,
+              as_doubles(linear_token_losses(graph, x, *weight, WeightLayout::output_input, targets, bias.get())));
+    EXPECT_NEAR(as_doubles(head.loss.value())[0], 0.25 * dot(losses, factors), 1e-14);
+    EXPECT_GT(losses[0], 0.0);
+    graph.backward(head.loss);
+    const auto value = [&] {
+      weight->value_changed();
+      Graph plain = bench.graph(false);
+      return as_doubles(build(plain, Variable(x)).loss.value())[0];
+    };
+    test::expect_finite_differences(x, as_doubles(in.take_gradient()), value, "x");
+    test::expect_finite_differences(weight->value(), as_doubles(weight->gradient()), value, "weight");
+    test::expect_finite_differences(bias->value(), as_doubles(bias->gradient()), value, "bias");
+  }
+}
+
 TEST(PyTorch, LinearCrossEntropy) {
   const ReferenceData data("operations/linear_cross_entropy");
   const std::vector<int32_t> labels = data.integers<int32_t>("targets");

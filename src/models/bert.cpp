@@ -175,7 +175,11 @@ ForwardOutput Bert::forward(Graph& graph, const ForwardInput& input) {
     throw base::Error("an encoder needs document_ends beside document_starts: its tokens see those behind them too");
   }
   Variable x = embed(graph, input);
-  for (int64_t index = 0; index < config_.num_hidden_layers; ++index) x = run_block(graph, index, x, input);
+  for (int64_t index = 0; index < config_.num_hidden_layers; ++index) {
+    x = through_block(graph, input, x, [this, index, input](Graph& inner, const Variable& value) {
+      return run_block(inner, index, value, input);
+    });
+  }
   ForwardOutput output{x, {}};
   if (input.encode_only) return output;
 

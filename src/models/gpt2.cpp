@@ -177,7 +177,11 @@ ForwardOutput Gpt2::forward(Graph& graph, const ForwardInput& input) {
     x = grad::embedding(graph, input.ids, *wte_, positions, wpe_);
   }
   x = grad::dropout(graph, x, config_.embd_pdrop);
-  for (int64_t index = 0; index < config_.n_layer; ++index) x = run_block(graph, index, x, input);
+  for (int64_t index = 0; index < config_.n_layer; ++index) {
+    x = through_block(graph, input, x, [this, index, input](Graph& inner, const Variable& value) {
+      return run_block(inner, index, value, input);
+    });
+  }
   if (input.state != nullptr) input.state->advance();
   return {grad::layer_norm(graph, x, *ln_f_.weight, ln_f_.bias, config_.layer_norm_epsilon), {}};
 }

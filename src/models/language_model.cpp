@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "grad/linear.h"
+#include "grad/recompute.h"
 #include "models/bert.h"
 #include "models/gpt2.h"
 #include "models/llama.h"
@@ -44,6 +45,12 @@ void require_causal(const LanguageModel& model, std::string_view what) {
   const base::Json config = model.config();
   throw base::Error("a {} model reads a text in both directions and cannot {}",
                     base::json_get<std::string>(config, "model_type", "encoder", "the model"), what);
+}
+
+grad::Variable LanguageModel::through_block(grad::Graph& graph, const ForwardInput& input, const grad::Variable& x,
+                                            const BlockFunction& block) {
+  const bool recomputes = graph.recomputes_blocks() && !input.tap && input.state == nullptr;
+  return recomputes ? grad::recomputed(graph, x, block) : block(graph, x);
 }
 
 void check_input(const LanguageModel& model, const ForwardInput& input) {

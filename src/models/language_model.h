@@ -78,6 +78,12 @@ class LanguageModel {
   const nn::ParameterSet& parameters() const { return parameters_; }
 
  protected:
+  using BlockFunction = std::function<grad::Variable(grad::Graph&, const grad::Variable&)>;
+  /// block(graph, x): as it is, or, where the graph recomputes blocks and nobody looks inside this one, keeping x alone
+  /// for the backward pass. `block` must not hold references to what ends before that.
+  static grad::Variable through_block(grad::Graph& graph, const ForwardInput& input, const grad::Variable& x,
+                                      const BlockFunction& block);
+
   nn::ParameterSet parameters_;
 };
 

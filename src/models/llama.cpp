@@ -118,7 +118,11 @@ ForwardOutput Llama::forward(Graph& graph, const ForwardInput& input) {
   const tensor::Tensor positions = positions_of(input, batch, tokens, graph.arena()).reshape({batch * tokens});
   tensor::Tensor angles = graph.empty({batch * tokens, config_.head_dim}, graph.parameter_type());
   tensor::rotary_angles(positions, frequencies_.inverse, frequencies_.attention_factor, angles);
-  for (int64_t index = 0; index < config_.num_hidden_layers; ++index) x = run_block(graph, index, x, input, angles);
+  for (int64_t index = 0; index < config_.num_hidden_layers; ++index) {
+    x = through_block(graph, input, x, [this, index, input, angles](Graph& inner, const Variable& value) {
+      return run_block(inner, index, value, input, angles);
+    });
+  }
   if (input.state != nullptr) input.state->advance();
   return {grad::rms_norm(graph, x, *norm_, config_.rms_norm_eps), {}};
 }

@@ -61,12 +61,14 @@ double row_loss_f64(const double* row, int64_t columns, int32_t target, double s
 
 }  // namespace
 
-void cross_entropy(const Tensor& logits, const Tensor& targets, Tensor losses, double gradient_scale, Tensor d_logits) {
+void cross_entropy(const Tensor& logits, const Tensor& targets, Tensor losses, double gradient_scale, Tensor d_logits,
+                   const Tensor& row_weights) {
   require_logits(logits, "[cross_entropy] logits");
   const int64_t rows = logits.dim(0), columns = logits.dim(1);
   const bool wide = logits.dtype() == DType::f64;
   require(targets, {rows}, {DType::i32}, "[cross_entropy] targets");
   require(losses, {rows}, {logits.dtype()}, "[cross_entropy] losses");
+  require_if_defined(row_weights, {rows}, {logits.dtype()}, "[cross_entropy] row_weights");
   if (wide) {
     require_if_defined(d_logits, logits.shape(), {DType::f64}, "[cross_entropy] d_logits of logits in f64");
   } else {
@@ -84,10 +86,12 @@ void cross_entropy(const Tensor& logits, const Tensor& targets, Tensor losses, d
         if (d_row != nullptr) std::memset(d_row, 0, static_cast<size_t>(d_row_bytes));
         wide ? losses.data<double>()[r] = 0 : losses.data<float>()[r] = 0;
       } else if (wide) {
-        losses.data<double>()[r] = row_loss_f64(logits.data<double>() + r * columns, columns, target, gradient_scale,
-                                                reinterpret_cast<double*>(d_row));
+        const double scale = row_weights ? gradient_scale * row_weights.data<double>()[r] : gradient_scale;
+        losses.data<double>()[r] =
+            row_loss_f64(logits.data<double>() + r * columns, columns, target, scale, reinterpret_cast<double*>(d_row));
       } else {
-        losses.data<float>()[r] = row_loss(logits.data<float>() + r * columns, columns, target, gradient_scale, d_row,
+        const double scale = row_weights ? gradient_scale * row_weights.data<float>()[r] : gradient_scale;
+        losses.data<float>()[r] = row_loss(logits.data<float>() + r * columns, columns, target, scale, d_row,
                                            d_logits ? d_logits.dtype() : DType::f32);
       }
     }

@@ -72,6 +72,20 @@ TEST(CrossEntropy, AgreesWithF64) {
   });
 }
 
+TEST(CrossEntropy, WeighsTheGradientsOfRows) {
+  const Tensor logits = make_normal({5, 40}, DType::f32, 1, 0, 2), targets = some_targets(5, 40);
+  const Tensor weights = make({2, -0.5, 0, 3, 0.25}, {5}, DType::f32);
+  const Tensor losses = Tensor::empty({5}, DType::f32, arena()), same = Tensor::empty({5}, DType::f32, arena());
+  const Tensor weighted = Tensor::empty(logits.shape(), DType::f32, arena());
+  cross_entropy(logits, targets, losses, 0.5, weighted, weights);
+  for (int64_t row = 0; row < 5; ++row) {
+    const Tensor alone = Tensor::empty(logits.shape(), DType::f32, arena());
+    cross_entropy(logits, targets, same, 0.5 * weights.data<float>()[row], alone);
+    EXPECT_EQ(bits_of(weighted.slice(0, row, 1)), bits_of(alone.slice(0, row, 1))) << row;
+  }
+  EXPECT_EQ(bits_of(losses), bits_of(same));
+}
+
 TEST(CrossEntropy, IgnoresRowsAndMeetsExtremes) {
   on_every_target([&] {
     // Ignored: loss 0, and zeros whatever stands in the row.
