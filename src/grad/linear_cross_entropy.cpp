@@ -18,12 +18,12 @@ HeadLoss linear_cross_entropy(Graph& graph, const Variable& x, Parameter& weight
   }
   const bool needs_d_x = graph.recording() && x.requires_gradient();
   Tensor losses = graph.empty({rows.x.dim(0)}, graph.parameter_type());
-  Tensor d_rows = sweep_head(graph, rows, weight, layout, bias, needs_d_x,
-                             [&](int64_t first, int64_t count, const Tensor& logits, const Tensor& d_logits) {
-                               tensor::cross_entropy(logits, rows.targets.slice(0, first, count),
-                                                     losses.slice(0, first, count), scale, d_logits,
-                                                     weights ? weights.slice(0, first, count) : Tensor());
-                             });
+  Tensor d_rows =
+      sweep_head(graph, rows, weight, layout, bias, needs_d_x,
+                 [&](int64_t first, int64_t count, const Tensor& logits, const Tensor& d_logits) {
+                   tensor::cross_entropy(logits, rows.targets.slice(0, first, count), losses.slice(0, first, count),
+                                         scale, d_logits, weights ? weights.slice(0, first, count) : Tensor());
+                 });
   const double loss = scale * (weights ? tensor::dot(losses, weights) : tensor::sum(losses));
   return {record_head_loss(graph, "linear_cross_entropy", loss, x, rows, d_rows, weight, bias),
           for_all_rows(graph, losses, rows)};
