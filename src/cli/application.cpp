@@ -14,6 +14,7 @@
 #include "cli/bench.h"
 #include "cli/chat.h"
 #include "cli/common.h"
+#include "cli/compare.h"
 #include "cli/data.h"
 #include "cli/doctor.h"
 #include "cli/embed.h"
@@ -46,6 +47,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_serve_command(app, context);
   add_embed_command(app, context);
   add_eval_command(app, context);
+  add_compare_command(app, context);
   add_import_command(app, context);
   add_export_command(app, context);
   add_quantize_command(app, context);

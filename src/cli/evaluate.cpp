@@ -10,14 +10,32 @@ namespace fledge::cli {
 
 void add_eval_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<EvaluateOptions>();
-  CLI::App* verb = add_verb(app, context, "eval", "Measures how well a model predicts a text.",
-                            "fledge eval runs/austen/model --perplexity emma.txt\nfledge eval runs/austen/model "
-                            "--perplexity emma.txt --stride 64 --json");
+  CLI::App* verb = add_verb(app, context, "eval", "Measures how well a model predicts a text and solves tasks.",
+                            "fledge eval runs/austen/model --perplexity emma.txt\nfledge eval smollm2 --tasks "
+                            "arc.jsonl,facts.jsonl --shots 5\nfledge eval smollm2 --tasks facts.jsonl --chat --json");
   verb->group("Measure");
-  verb->add_option("DIR", options->model, "Folder of the model, or of a run")->required();
+  verb->add_option("MODEL", options->model, "The model: a folder, a run, a name or a GGUF file")->required();
   verb->add_option("--perplexity", options->perplexity, "Text file: prints loss per token, perplexity, bits per byte")
       ->type_name("FILE")
-      ->required()
+      ->group("Measure");
+  verb->add_option("--tasks", options->tasks,
+                   "Files of JSON lines with choices, continuations, answers or texts, by the conventions of "
+                   "lm-evaluation-harness; see docs/evaluation.md")
+      ->type_name("FILE,...")
+      ->delimiter(',')
+      ->group("Measure");
+  verb->add_option("--limit", options->limit, "Ask only the first N examples of each task")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
+      ->group("Measure");
+  verb->add_option("--shots", options->shots, "Show N solved examples of the task before each question")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{0}, int64_t{1000}))
+      ->group("Measure");
+  verb->add_flag("--chat", options->chat, "Put questions as a user's messages, in the model's chat template")
+      ->group("Measure");
+  verb->add_option("--answers", options->answers, "Write what the model said to each example, as JSON lines")
+      ->type_name("FILE")
       ->group("Measure");
   verb->add_option("--stride", options->stride,
                    "Tokens between windows; smaller ones give each token more context and take longer (default: the "

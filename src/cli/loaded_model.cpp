@@ -1,5 +1,7 @@
 #include "cli/loaded_model.h"
 
+#include <set>
+
 #include "base/error.h"
 #include "models/gguf_model.h"
 #include "tensor/cpu_features.h"
@@ -33,6 +35,20 @@ int32_t end_token_of(OpenedModel& opened, const nn::Tokenizer& tokenizer) {
   if (const auto end = tokenizer.end_token()) return *end;
   const base::Json config = opened.model().generation_config();
   return base::json_get<int32_t>(config, "eos_token_id", -1, opened.folder.string());
+}
+
+std::vector<int32_t> end_tokens_of(OpenedModel& opened, const nn::Tokenizer& tokenizer) {
+  std::set<int32_t> tokens;
+  if (const auto end = tokenizer.end_token()) tokens.insert(*end);
+  const base::Json config = opened.model().generation_config();
+  const auto found = config.find("eos_token_id");
+  if (found != config.end()) {
+    for (const base::Json& token : found->is_array() ? *found : base::Json::array({*found})) {
+      if (token.is_number_integer()) tokens.insert(token.get<int32_t>());
+    }
+  }
+  std::erase_if(tokens, [&](int32_t token) { return token < 0 || token >= tokenizer.vocabulary_size(); });
+  return {tokens.begin(), tokens.end()};
 }
 
 std::optional<nn::ChatTemplate> chat_template_of(const OpenedModel& opened, const nn::Tokenizer& tokenizer) {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "models/model_io.h"
 #include "nn/text/chat_template.h"
@@ -31,6 +32,9 @@ nn::Tokenizer open_tokenizer(OpenedModel& opened);
 
 /// The token that ends a text, for generation: eos of the tokenizer, or of generation_config.json; -1 where none.
 int32_t end_token_of(OpenedModel& opened, const nn::Tokenizer& tokenizer);
+
+/// Every token that ends an answer: the tokenizer's, and one or several of generation_config.json.
+std::vector<int32_t> end_tokens_of(OpenedModel& opened, const nn::Tokenizer& tokenizer);
 
 /// The model's chat template: of its folder, or in its GGUF file. Nothing: a base model.
 std::optional<nn::ChatTemplate> chat_template_of(const OpenedModel& opened, const nn::Tokenizer& tokenizer);

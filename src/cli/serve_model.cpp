@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
-#include <set>
 
 #include "base/error.h"
 #include "cli/loaded_model.h"
@@ -24,21 +23,6 @@ std::string name_of_model(const std::string& path) {
   std::string name = (whole.extension() == ".gguf" ? whole.stem() : whole.filename()).string();
   if (name.empty()) name = whole.parent_path().filename().string();
   return name.empty() ? "model" : name;
-}
-
-/// Every token that ends an answer: the tokenizer's, and one or several of generation_config.json.
-std::vector<int32_t> end_tokens_of(OpenedModel& opened, const nn::Tokenizer& tokenizer) {
-  std::set<int32_t> tokens;
-  if (const auto end = tokenizer.end_token()) tokens.insert(*end);
-  const base::Json config = opened.model().generation_config();
-  const auto found = config.find("eos_token_id");
-  if (found != config.end()) {
-    for (const base::Json& token : found->is_array() ? *found : base::Json::array({*found})) {
-      if (token.is_number_integer()) tokens.insert(token.get<int32_t>());
-    }
-  }
-  std::erase_if(tokens, [&](int32_t token) { return token < 0 || token >= tokenizer.vocabulary_size(); });
-  return {tokens.begin(), tokens.end()};
 }
 
 /// An engine with the model that it works on.

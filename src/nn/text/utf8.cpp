@@ -117,4 +117,8 @@ void append_utf8(std::string& text, char32_t code_point) {
   }
 }
 
+size_t count_characters(std::string_view text) {
+  return static_cast<size_t>(std::ranges::count_if(text, [](char byte) { return (byte & 0xC0) != 0x80; }));
+}
+
 }  // namespace fledge::nn

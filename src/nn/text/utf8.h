@@ -20,6 +20,9 @@ size_t invalid_utf8_end(std::string_view text, size_t position);
 /// How many bytes at the end of `text` are the beginning of a character that more bytes could still complete (0 to 3).
 size_t unfinished_utf8_tail(std::string_view text);
 
+/// Characters of valid UTF-8.
+size_t count_characters(std::string_view text);
+
 /// The character at `bytes`, which must be valid UTF-8; `length` becomes its number of bytes.
 inline char32_t decode_utf8(const char* bytes, size_t& length) {
   const auto* b = reinterpret_cast<const uint8_t*>(bytes);
