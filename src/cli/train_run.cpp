@@ -46,6 +46,7 @@ base::OrderedJson plan_json(const train::RunPlan& plan, double peak, double seco
             {"optimizer", plan.optimizer_bytes},
             {"packed_weights", plan.encoding_bytes},
             {"activations", plan.activation_bytes},
+            {"teacher", plan.objective_bytes},
             {"total", plan.total_bytes()}}},
           {"peak_flops_per_second", peak},
           {"estimated_seconds", seconds}};
@@ -65,9 +66,11 @@ void show_plan(const train::Trainer& trainer, bool json) {
   print(fmt::format("tokens        {} a step, {} in the data\n", plan.tokens_per_step, plan.training_tokens));
   print(fmt::format("arithmetic    {}, {:.2f} TFLOP a step; this machine's peak is {:.0f} GFLOP/s\n",
                     tensor::name_of(plan.activation_type), plan.flops_per_step / 1e12, peak / 1e9));
-  print(fmt::format("memory        {} (parameters {}, gradients {}, optimizer {}, packed weights {}, activations {})\n",
-                    megabytes(plan.total_bytes()), megabytes(plan.parameter_bytes), megabytes(plan.gradient_bytes),
-                    megabytes(plan.optimizer_bytes), megabytes(plan.encoding_bytes), megabytes(plan.activation_bytes)));
+  print(
+      fmt::format("memory        {} (parameters {}, gradients {}, optimizer {}, packed weights {}, activations {}{})\n",
+                  megabytes(plan.total_bytes()), megabytes(plan.parameter_bytes), megabytes(plan.gradient_bytes),
+                  megabytes(plan.optimizer_bytes), megabytes(plan.encoding_bytes), megabytes(plan.activation_bytes),
+                  plan.objective_bytes > 0 ? ", teacher " + megabytes(plan.objective_bytes) : ""));
   print(fmt::format("time          about {:.1f} minutes at half of the peak\n", seconds / 60.0));
 }
 

@@ -33,8 +33,9 @@ FeatureLoss compare(Graph& graph, std::string_view name, Kernel kernel, const Va
 
 }  // namespace
 
-FeatureLoss squared_error(Graph& graph, const Variable& x, const Tensor& target, double scale, const Tensor& counted) {
-  return compare(graph, "squared_error", tensor::squared_error, x, target, scale, counted);
+FeatureLoss squared_distance(Graph& graph, const Variable& x, const Tensor& target, double scale,
+                             const Tensor& counted) {
+  return compare(graph, "squared_distance", tensor::squared_distance, x, target, scale, counted);
 }
 
 FeatureLoss cosine_distance(Graph& graph, const Variable& x, const Tensor& target, double scale,

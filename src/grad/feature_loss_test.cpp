@@ -27,16 +27,16 @@ TEST(FeatureLoss, IsWhatItSays) {
                target = bench.make({2, 2, -3, -4, 1, 0}, {3, 2}, DType::f32);
   const Tensor counted = Tensor::from(std::vector<int32_t>{1, 0, 1}, {3}, bench.arena());
   Graph graph = bench.graph(false);
-  EXPECT_DOUBLE_EQ(squared_error(graph, Variable(x), target, 0.5).sum, 1 + 36 + 64 + 1);
-  EXPECT_DOUBLE_EQ(squared_error(graph, Variable(x), target, 0.5, counted).sum, 2);
-  EXPECT_EQ(as_doubles(squared_error(graph, Variable(x), target, 0.5, counted).loss.value())[0], 1);
+  EXPECT_DOUBLE_EQ(squared_distance(graph, Variable(x), target, 0.5).sum, 1 + 36 + 64 + 1);
+  EXPECT_DOUBLE_EQ(squared_distance(graph, Variable(x), target, 0.5, counted).sum, 2);
+  EXPECT_EQ(as_doubles(squared_distance(graph, Variable(x), target, 0.5, counted).loss.value())[0], 1);
   const double first = 1 - 6 / std::sqrt(40.0);
   EXPECT_NEAR(cosine_distance(graph, Variable(x), target, 1, {}).sum, first + 2 + 1, 1e-15);
   EXPECT_NEAR(cosine_distance(graph, Variable(x), target, 1, counted).sum, first + 1, 1e-15);
 }
 
 TEST(FeatureLoss, AgreesWithFiniteDifferences) {
-  for (const Distance distance : {Distance(squared_error), Distance(cosine_distance)}) {
+  for (const Distance distance : {Distance(squared_distance), Distance(cosine_distance)}) {
     OperationBench bench(DType::f64);
     const Tensor x = bench.make(normals(2 * 3 * 11, 1), {2, 3, 11}, DType::f64),
                  target = bench.make(normals(2 * 3 * 11, 2), {2, 3, 11}, DType::f64);
@@ -55,7 +55,7 @@ TEST(FeatureLoss, AgreesWithFiniteDifferences) {
 }
 
 TEST(FeatureLoss, MixesTypes) {
-  for (const Distance distance : {Distance(squared_error), Distance(cosine_distance)}) {
+  for (const Distance distance : {Distance(squared_distance), Distance(cosine_distance)}) {
     OperationBench bench(DType::bf16);
     const std::vector<double> a = normals(4 * 33, 1), b = normals(4 * 33, 2);
     std::vector<double> sums;
@@ -155,13 +155,13 @@ TEST(AttentionScores, AgreeWithFiniteDifferences) {
     const Tensor target = setting.bench.make(normals(2 * 4 * 49, 5), {2, 4, 7, 7}, DType::f64);
     const Variable x(setting.qkv, true);
     Graph graph = setting.bench.graph();
-    graph.backward(squared_error(graph, attention_scores(graph, x, 4, setting.options, 2), target, 0.1).loss);
+    graph.backward(squared_distance(graph, attention_scores(graph, x, 4, setting.options, 2), target, 0.1).loss);
     test::expect_finite_differences(
         setting.qkv, as_doubles(x.take_gradient()),
         [&] {
           Graph plain = setting.bench.graph(false);
           const Variable scores = attention_scores(plain, Variable(setting.qkv), 4, setting.options, 2);
-          return 0.1 * squared_error(plain, scores, target, 0.1).sum;
+          return 0.1 * squared_distance(plain, scores, target, 0.1).sum;
         },
         "qkv");
   }
@@ -176,7 +176,7 @@ TEST(AttentionScores, OfAllArithmeticsAgree) {
     Graph graph = setting.bench.graph();
     const Variable scores = attention_scores(graph, x, 4, setting.options, 2);
     values.push_back(as_doubles(scores.value()));
-    graph.backward(squared_error(graph, scores, target, 0.1).loss);
+    graph.backward(squared_distance(graph, scores, target, 0.1).loss);
     gradients.push_back(as_doubles(x.take_gradient()));
   }
   EXPECT_LT(relative_error(values[1], values[0]), 1e-6);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "grad/attention.h"
+#include "grad/attention_scores.h"
 #include "grad/cast.h"
 #include "grad/dropout.h"
 #include "grad/embedding.h"
@@ -157,6 +158,8 @@ Variable Bert::run_block(Graph& graph, int64_t index, Variable x, const ForwardI
   attention.dropout = config_.attention_probs_dropout_prob;
   const int64_t heads = config_.num_attention_heads;
   const Variable qkv = project(block.query_key_value, tensor::Activation::none);
+  if (input.tap && input.tap_scores)
+    tapped(input, index, "attn.scores", grad::attention_scores(graph, qkv, heads, attention));
   const Variable mixed = tapped(input, index, "attn.z", grad::packed_attention(graph, qkv, heads, attention));
   x = norm(graph, add_projection(graph, mixed, block.attention_output, x), block.attention_norm, true);
   x = tapped(input, index, "resid_mid", x);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "grad/attention.h"
+#include "grad/attention_scores.h"
 #include "grad/dropout.h"
 #include "grad/embedding.h"
 #include "grad/layer_norm.h"
@@ -154,6 +155,8 @@ Variable Gpt2::run_block(Graph& graph, int64_t index, Variable x, const ForwardI
     attention.cache = &input.state->layers[static_cast<size_t>(index)];
     attention.sequences = input.state->sequences;
   }
+  if (input.tap && input.tap_scores)
+    tapped(input, index, "attn.scores", grad::attention_scores(graph, qkv, config_.n_head, attention));
   Variable mixed = tapped(input, index, "attn.z", grad::packed_attention(graph, qkv, config_.n_head, attention));
   x = tapped(input, index, "resid_mid", linear(graph, mixed, block.attn_c_proj, x));
 

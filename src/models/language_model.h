@@ -29,6 +29,9 @@ struct ForwardInput {
   nn::SequenceState* state = nullptr;  ///< read and extended where given; B is then 1
   bool encode_only = false;            ///< stop at the last hidden states: `hidden` is then not ready for the head
   Tap tap;
+  /// `tap` also gets every block's scores before the softmax, "blocks.3.attn.scores" [B, H, T, T], which the fused
+  /// attention never holds: they are computed for it alone, and what it returns there is not used.
+  bool tap_scores = false;
 };
 
 /// What a model returns: its last hidden states [B, T, C] in the activation type, ready for the head, and anything else

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "grad/attention.h"
+#include "grad/attention_scores.h"
 #include "grad/embedding.h"
 #include "grad/linear.h"
 #include "grad/rms_norm.h"
@@ -99,6 +100,8 @@ Variable Llama::run_block(Graph& graph, int64_t index, Variable x, const Forward
     attention.cache = &input.state->layers[static_cast<size_t>(index)];
     attention.sequences = input.state->sequences;
   }
+  if (input.tap && input.tap_scores)
+    tapped(input, index, "attn.scores", grad::attention_scores(graph, qkv, heads, attention, key_heads));
   Variable mixed = tapped(input, index, "attn.z", grad::packed_attention(graph, qkv, heads, attention, key_heads));
   x = tapped(input, index, "resid_mid", linear(graph, mixed, block.output, x));
 

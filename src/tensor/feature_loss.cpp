@@ -35,7 +35,7 @@ double sum_over(int64_t columns, const Term& term) {
 }
 
 template <typename X, typename T>
-double squared_error_row(const X* x, const T* target, int64_t columns, double factor, X* d_x) {
+double squared_distance_row(const X* x, const T* target, int64_t columns, double factor, X* d_x) {
   const auto difference = [&](int64_t c) { return wide(x[c]) - wide(target[c]); };
   if (d_x != nullptr) {
     for (int64_t c = 0; c < columns; ++c) d_x[c] = convert<X>(2.0 * factor * difference(c));
@@ -105,10 +105,10 @@ double sum_of_rows(const Tensor& x, const Tensor& target, const Tensor& counted,
 
 }  // namespace
 
-double squared_error(const Tensor& x, const Tensor& target, const Tensor& counted, double factor, Tensor d_x) {
-  check(x, target, counted, d_x, "[squared_error] operands");
+double squared_distance(const Tensor& x, const Tensor& target, const Tensor& counted, double factor, Tensor d_x) {
+  check(x, target, counted, d_x, "[squared_distance] operands");
   return sum_of_rows(x, target, counted, d_x, [factor](const auto* a, const auto* b, int64_t columns, auto* d) {
-    return squared_error_row(a, b, columns, factor, d);
+    return squared_distance_row(a, b, columns, factor, d);
   });
 }
 

@@ -10,7 +10,7 @@ namespace fledge::tensor {
 // gradient times `factor`, zeros in rows that are left out. Results do not depend on the number of threads.
 
 /// Sum of (x - target)^2.
-double squared_error(const Tensor& x, const Tensor& target, const Tensor& counted, double factor, Tensor d_x);
+double squared_distance(const Tensor& x, const Tensor& target, const Tensor& counted, double factor, Tensor d_x);
 
 /// Sum over rows of 1 - cosine(x, target). A row whose norm is 0 is at distance 1 and has no gradient.
 double cosine_distance(const Tensor& x, const Tensor& target, const Tensor& counted, double factor, Tensor d_x);

@@ -1,6 +1,7 @@
 #include "train/objective.h"
 
 #include "base/error.h"
+#include "train/objectives/distillation/distillation.h"
 #include "train/objectives/next_token.h"
 
 namespace fledge::train {
@@ -33,10 +34,20 @@ models::ForwardInput forward_input(const Batch& batch) {
   return input;
 }
 
-std::unique_ptr<Objective> make_objective(const Recipe& recipe, const BatchSource& /*source*/) {
+namespace {
+
+std::unique_ptr<Objective> make_plain_objective(const Recipe& recipe, const BatchSource& /*source*/) {
   const std::string& kind = recipe.objective.kind;
   if (kind == "next_token") return std::make_unique<NextToken>();
   throw base::UsageError("objective.kind is \"{}\"; it can be next_token", kind);
+}
+
+}  // namespace
+
+std::unique_ptr<Objective> make_objective(const Recipe& recipe, const BatchSource& source) {
+  std::unique_ptr<Objective> objective = make_plain_objective(recipe, source);
+  if (recipe.distillation.teacher.empty()) return objective;
+  return std::make_unique<Distillation>(recipe, source, std::move(objective));
 }
 
 }  // namespace fledge::train

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +44,18 @@ class Objective {
   /// Called once the model's values are there, before the first step, and not on the shape-only device: the place to
   /// load a teacher or to compute what a frozen model says of the data.
   virtual void start(models::LanguageModel& /*model*/, const BatchSource& /*source*/) {}
+
+  /// What a user should know once start() is through.
+  virtual std::vector<std::string> notes() const { return {}; }
+
+  /// Bytes that it holds beside the model's own memory: a teacher's. On the shape-only device, what it will hold.
+  virtual size_t held_bytes() const { return 0; }
+
+  /// Called before every step with this process's micro-batches, of which batches[i] begins with the sample
+  /// first_samples[i]: the place to write samples of the model's own into them. What is drawn must be a function of the
+  /// run's seed, the step and the sample.
+  virtual void before_step(models::LanguageModel& /*model*/, nn::Memory& /*memory*/, int64_t /*step*/,
+                           std::span<Batch> /*batches*/, std::span<const int64_t> /*first_samples*/) {}
 
   /// `scale` is one over the number of targets of the whole step (all micro-batches and processes), so that accumulated
   /// gradients equal those of the large batch.

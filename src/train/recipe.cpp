@@ -135,13 +135,15 @@ void apply_override(Recipe& recipe, const std::string& text, Origins& origins) {
 
 /// Keys that exclude each other by being given at all, whatever their value.
 void check_given(const Recipe& recipe, const Origins& origins) {
-  if (recipe.model.path.empty()) return;
+  if (!recipe.model.is_given()) return;
+  const bool is_path = !recipe.model.path.empty();
   for (const RecipeKey& key : recipe_keys()) {
     const auto found = origins.find(key.name);
     if (key.of_new_model && found != origins.end())
       throw UsageError(
-          "{}: {} describes a new model, but model.path = {} gives the shape of an old one; remove one of the two",
-          found->second, key.name, base::toml_quoted(recipe.model.path));
+          "{}: {} describes a new model, but model.{} = {} gives the shape of an old one; remove one of the two",
+          found->second, key.name, is_path ? "path" : "layers_from",
+          base::toml_quoted(is_path ? recipe.model.path : recipe.model.layers_from));
   }
 }
 
@@ -175,7 +177,12 @@ void check_schedule(const Recipe& recipe, std::string_view origin) {
 void check_model_and_batch(const Recipe& recipe, std::string_view origin) {
   const auto& model = recipe.model;
   const auto& batch = recipe.batch;
-  if (model.path.empty()) {
+  if (!model.path.empty() && !model.layers_from.empty())
+    throw UsageError("{}: model.path = {} and model.layers_from = {} contradict each other; give one of them", origin,
+                     base::toml_quoted(model.path), base::toml_quoted(model.layers_from));
+  if (model.layers_from.empty() && !model.layers.empty())
+    throw UsageError("{}: model.layers needs model.layers_from, the model whose blocks they are", origin);
+  if (!model.is_given()) {
     check_new_model(model, origin);
     if (batch.sequence_length > model.n_positions)
       throw UsageError("{}: batch.sequence_length = {} is longer than the context, model.n_positions = {}", origin,
@@ -199,6 +206,37 @@ void check_data(const Recipe& recipe, std::string_view origin) {
   if (recipe.samples.every > 0 && recipe.samples.prompts.empty())
     throw UsageError("{}: samples.every = {} needs samples.prompts, a list of beginnings", origin,
                      recipe.samples.every);
+}
+
+/// Weights of distillation that have no meaning without a teacher, or beside each other.
+void check_distillation(const Recipe& recipe, std::string_view origin) {
+  const Recipe::Distillation& settings = recipe.distillation;
+  const bool compares_features =
+      settings.hidden_weight > 0.0 || settings.attention_weight > 0.0 || settings.embedding_weight > 0.0;
+  if (settings.teacher.empty()) {
+    if (compares_features || settings.top_k > 0 || settings.on_policy > 0.0 || !settings.cache.empty())
+      throw UsageError("{}: the section [distillation] needs distillation.teacher, the model to learn from", origin);
+    return;
+  }
+  if (settings.top_k == 0 && !settings.cache.empty())
+    throw UsageError("{}: distillation.cache = {} needs distillation.top_k, how much of the teacher is kept", origin,
+                     base::toml_quoted(settings.cache));
+  if (settings.on_policy > 0.0 && settings.alpha != 1.0)
+    throw UsageError(
+        "{}: distillation.on_policy = {} needs distillation.alpha = 1: what the student writes has no labels", origin,
+        settings.on_policy);
+  if (settings.top_k == 0) return;
+  if (compares_features)
+    throw UsageError(
+        "{}: distillation.top_k = {} keeps the teacher's predictions alone, but hidden states, attention or embeddings "
+        "are compared too; set it to 0",
+        origin, settings.top_k);
+  if (settings.on_policy > 0.0)
+    throw UsageError(
+        "{}: distillation.on_policy and top_k exclude each other: the student's texts are not known before", origin);
+  if (recipe.minutes > 0.0)
+    throw UsageError(
+        "{}: distillation.top_k needs steps or epochs; with minutes, the rows of the run are not known before", origin);
 }
 
 }  // namespace
@@ -242,6 +280,7 @@ void check_recipe(const Recipe& recipe, std::string_view origin) {
   check_model_and_batch(recipe, origin);
   check_length(recipe, origin);
   check_schedule(recipe, origin);
+  check_distillation(recipe, origin);
 }
 
 Recipe with_steps(Recipe recipe, int64_t steps, std::string_view origin) {

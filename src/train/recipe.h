@@ -16,6 +16,8 @@ struct Recipe {
   struct Model {
     std::string family = "gpt2";
     std::string path;
+    std::string layers_from;
+    std::vector<std::string> layers;
     int64_t n_layer = 12, n_head = 12, n_embd = 768, n_positions = 1024;
     int64_t n_kv_head = 0, head_size = 0, n_inner = 0;
     int64_t vocab_size = 0;
@@ -25,6 +27,9 @@ struct Recipe {
     double initializer_range = 0.02;
     double rope_theta = 10000.0;
     bool tie_embeddings = true;
+
+    /// Whether there is a model to start from, whose shape it then has.
+    bool is_given() const { return !path.empty() || !layers_from.empty(); }
   } model;
   struct Data {
     std::string path;
@@ -36,6 +41,19 @@ struct Recipe {
   struct Objective {
     std::string kind = "next_token";
   } objective;
+  struct Distillation {
+    std::string teacher;
+    double alpha = 0.5, temperature = 2.0;
+    std::string divergence = "forward";
+    double prediction_weight = 1.0;
+    double hidden_weight = 0.0;
+    std::string hidden_distance = "mse";
+    double attention_weight = 0.0, embedding_weight = 0.0;
+    std::vector<std::string> layers = {"uniform"};
+    std::string cache;
+    int64_t top_k = 0;
+    double on_policy = 0.0;
+  } distillation;
   struct Optimizer {
     std::string kind = "adamw";
     double learning_rate = 6e-4;

@@ -49,6 +49,11 @@ std::vector<RecipeKey> make_keys() {
       "model.path", FLEDGE_MEMBER(model.path), {},
       "A model to start from: a folder, a name in the store or a GGUF file; `--set model=NAME` says the same. It gives "
       "the shape, and the keys of a new model (n_layer, n_embd, ...) are not allowed.");
+  text("model.layers_from", FLEDGE_MEMBER(model.layers_from), {},
+       "A larger model whose shape, embeddings and some of whose blocks the student starts with, instead of "
+       "model.path.");
+  text("model.layers", FLEDGE_MEMBER(model.layers), {},
+       "The blocks of model.layers_from that are taken, counted from 0: [\"0\", \"2\", \"4\"]. Empty: every second.");
   of_new_model(number("model.n_layer", FLEDGE_MEMBER(model.n_layer), 1, 1000, "Transformer blocks."));
   of_new_model(number("model.n_head", FLEDGE_MEMBER(model.n_head), 1, 1024, "Attention heads; divides n_embd."));
   of_new_model(number("model.n_kv_head", FLEDGE_MEMBER(model.n_kv_head), 0, 1024,
@@ -90,6 +95,47 @@ std::vector<RecipeKey> make_keys() {
          "Share of the documents of data.text that is kept for validation.");
 
   text("objective.kind", FLEDGE_MEMBER(objective.kind), {"next_token"}, "What is learned.");
+
+  text("distillation.teacher", FLEDGE_MEMBER(distillation.teacher), {},
+       "A model to learn from beside the labels: a folder, a name in the store or a GGUF file, with the vocabulary of "
+       "the data. Empty: none.");
+  number("distillation.alpha", FLEDGE_MEMBER(distillation.alpha), 0, 1,
+         "Weight of the teacher: the loss is (1 - alpha) cross-entropy + alpha temperature^2 KL, each a mean over the "
+         "targets. 0 is training without a teacher, bit for bit.");
+  above(number("distillation.temperature", FLEDGE_MEMBER(distillation.temperature), 0, 1000,
+               "Divides the logits of both models inside the divergence."));
+  text("distillation.divergence", FLEDGE_MEMBER(distillation.divergence), {"forward", "reverse"},
+       "forward is KL(teacher, student), which covers all that the teacher does; reverse is KL(student, teacher), "
+       "which keeps to what the teacher finds likely.");
+  number("distillation.prediction_weight", FLEDGE_MEMBER(distillation.prediction_weight), 0, 1e6,
+         "Factor of that loss beside the terms below; 0 leaves both models' heads out.");
+  number("distillation.hidden_weight", FLEDGE_MEMBER(distillation.hidden_weight), 0, 1e6,
+         "Factor of the distance between hidden states behind the blocks that distillation.layers pairs, summed over "
+         "the pairs. Where the models differ in width, one learned projection, which all terms share, widens the "
+         "student's.");
+  text(
+      "distillation.hidden_distance", FLEDGE_MEMBER(distillation.hidden_distance), {"mse", "cosine"},
+      "mse is the mean over tokens and elements of the squared difference, cosine the mean over tokens of 1 - cosine.");
+  number(
+      "distillation.attention_weight", FLEDGE_MEMBER(distillation.attention_weight), 0, 1e6,
+      "Factor of the mean squared difference of attention's scores before the softmax, over the pairs of tokens that "
+      "see each other, summed over the paired blocks. Needs as many heads in both models.");
+  number("distillation.embedding_weight", FLEDGE_MEMBER(distillation.embedding_weight), 0, 1e6,
+         "Factor of the mean squared difference of what enters the first block.");
+  text("distillation.layers", FLEDGE_MEMBER(distillation.layers), {},
+       "Which blocks are compared: pairs such as \"0:2\" of a student's and a teacher's block, counted from 0; or "
+       "\"uniform\" for all of the student's, or \"last\".");
+
+  number("distillation.top_k", FLEDGE_MEMBER(distillation.top_k), 0, 65536,
+         "Ask the teacher once about all rows of the run, before it starts, and keep that many of its likeliest tokens "
+         "at each place with the probability of all others. 0: the teacher runs beside the student.");
+  text("distillation.cache", FLEDGE_MEMBER(distillation.cache), {},
+       "File for what top_k keeps; one that is there is used again where teacher, tokenizer, data and temperature are "
+       "the same. Empty: teacher.safetensors in the run's folder.");
+  number("distillation.on_policy", FLEDGE_MEMBER(distillation.on_policy), 0, 1,
+         "Share of the rows in which the student, as it is at that step, writes the second half (or the answer, where "
+         "only answers have targets) itself, and the teacher judges that. Needs alpha = 1: a text of one's own has no "
+         "labels.");
 
   text("optimizer.kind", FLEDGE_MEMBER(optimizer.kind), {"adamw"}, "The optimizer.");
   above(number("optimizer.learning_rate", FLEDGE_MEMBER(optimizer.learning_rate), 0, 10,
@@ -215,8 +261,11 @@ std::string to_toml(const Recipe& recipe) {
     if (key_section != section) result += fmt::format("\n[{}]\n", key_section);
     section = key_section;
     const std::string_view name = section.empty() ? key.name : key.name.substr(section.size() + 1);
-    const bool comment = key.of_new_model && !recipe.model.path.empty();
-    result += fmt::format("{}{} = {}\n", comment ? "# from model.path: " : "", name, toml_value(key, copy));
+    const bool comment = key.of_new_model && recipe.model.is_given();
+    result +=
+        fmt::format("{}{} = {}\n",
+                    comment ? fmt::format("# from model.{}: ", recipe.model.path.empty() ? "layers_from" : "path") : "",
+                    name, toml_value(key, copy));
   }
   return result;
 }

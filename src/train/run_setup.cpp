@@ -5,6 +5,8 @@
 #include "base/hash.h"
 #include "models/model_io.h"
 #include "models/store.h"
+#include "tensor/cpu_features.h"
+#include "train/layer_selection.h"
 #include "train/new_model.h"
 #include "train/tokenizer_source.h"
 
@@ -26,7 +28,17 @@ std::string describe_source(const Recipe& recipe) {
   return text;
 }
 
+std::vector<int64_t> chosen_blocks(const Recipe& recipe, const base::Json& config, const std::string& origin) {
+  return parse_block_list(recipe.model.layers, block_count(config, origin));
+}
+
 }  // namespace
+
+tensor::DType activation_type_of(const std::string& precision) {
+  if (precision == "bf16") return tensor::DType::bf16;
+  if (precision == "f32") return tensor::DType::f32;
+  return tensor::native_bf16() ? tensor::DType::bf16 : tensor::DType::f32;
+}
 
 std::vector<int64_t> all_shard_bounds(int64_t flat_size, int processes) {
   // Shards begin where parameters may begin, at multiples of 16 elements.
@@ -46,12 +58,14 @@ std::unique_ptr<models::LanguageModel> make_configured_model(const Recipe& recip
                                                              Objective& objective) {
   base::Json config;
   std::string origin = "the recipe";
-  if (recipe.model.path.empty()) {
+  if (!recipe.model.is_given()) {
     config = new_model_config(recipe.model, source.tokenizer().vocabulary_size(), source.end_of_text_id());
   } else {
-    const std::filesystem::path path = models::resolve_model(recipe.model.path);
+    const bool whole = !recipe.model.path.empty();
+    const std::filesystem::path path = models::resolve_model(whole ? recipe.model.path : recipe.model.layers_from);
     config = models::read_config(path);
     origin = path.string();
+    if (!whole) config = config_with_blocks(config, chosen_blocks(recipe, config, origin), origin);
   }
   objective.adapt_config(config);
   std::unique_ptr<models::LanguageModel> model = models::make_model(config, origin);
@@ -65,9 +79,15 @@ std::unique_ptr<models::LanguageModel> make_configured_model(const Recipe& recip
 
 void initialize_values(const Recipe& recipe, const Objective& objective, models::LanguageModel& model) {
   model.parameters().initialize(static_cast<uint64_t>(recipe.run.seed));
-  if (recipe.model.path.empty()) return;
-  models::read_values(model, models::resolve_model(recipe.model.path),
-                      [&](const std::string& name) { return objective.may_be_new(name); });
+  if (!recipe.model.is_given()) return;
+  const auto may_lack = [&](const std::string& name) { return objective.may_be_new(name); };
+  if (!recipe.model.path.empty()) {
+    models::read_values(model, models::resolve_model(recipe.model.path), may_lack);
+    return;
+  }
+  const std::filesystem::path path = models::resolve_model(recipe.model.layers_from);
+  const models::LoadedModel source = models::load_model(path, tensor::DType::f32, false);
+  copy_blocks(*source.model, chosen_blocks(recipe, source.model->config(), path.string()), model, may_lack);
 }
 
 std::string recipe_identity(const Recipe& recipe, const BatchSource& source) {
@@ -79,6 +99,7 @@ std::string recipe_identity(const Recipe& recipe, const BatchSource& source) {
   deciding.samples = fresh.samples;
   deciding.checkpoints = fresh.checkpoints;
   deciding.max_minutes = 0.0;
+  deciding.distillation.cache.clear();
   deciding.data.path.clear();
   deciding.data.text.clear();
   deciding.data.tokenizer.clear();

@@ -12,6 +12,9 @@
 
 namespace fledge::train {
 
+/// The type of activations for the recipe's key `precision`.
+tensor::DType activation_type_of(const std::string& precision);
+
 /// The range of flat parameters whose optimizer state this process keeps.
 std::pair<int64_t, int64_t> shard_bounds(int64_t flat_size, const tensor::ProcessGroup& processes);
 /// The bounds of all processes, size + 1 entries.

@@ -10,7 +10,6 @@
 #include "base/signals.h"
 #include "infer/generator.h"
 #include "models/model_io.h"
-#include "tensor/cpu_features.h"
 #include "tensor/elementwise.h"
 #include "train/evaluation.h"
 #include "train/metrics.h"
@@ -29,12 +28,6 @@ constexpr int64_t kTimedSteps = 5;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-tensor::DType activation_type_of(const std::string& precision) {
-  if (precision == "bf16") return tensor::DType::bf16;
-  if (precision == "f32") return tensor::DType::f32;
-  return tensor::native_bf16() ? tensor::DType::bf16 : tensor::DType::f32;
 }
 
 OptimizerOptions optimizer_options(const Recipe& recipe) {
@@ -115,6 +108,7 @@ RunPlan Trainer::plan() const {
   plan.optimizer_bytes = memory.optimizer.peak_bytes();
   plan.encoding_bytes = memory.encodings.peak_bytes();
   plan.activation_bytes = memory.activations.peak_bytes();
+  plan.objective_bytes = objective->held_bytes();
   plan.activation_type = activation_type_;
   return plan;
 }
@@ -209,6 +203,7 @@ StepResult Trainer::train_step(Session& session, int64_t step, double learning_r
     session.first_samples[index] = plan.first_sample(step, micro);
     source_->load(session.first_samples[index], plan.rows, session.batches_arena, session.batches[index]);
   }
+  session.objective->before_step(*session.model, session.memory, step, session.batches, session.first_samples);
   return session.training_step->run(step, session.batches, session.first_samples, learning_rate);
 }
 
@@ -225,6 +220,7 @@ RunResult Trainer::run(bool resume) {
         session.state.step > 0 ? MetricsWriter::resume(log, session.state.step) : MetricsWriter::create(log));
     observer_.on_start(plan(), session.state.step);
     for (const std::string& note : source_->notes()) observer_.on_note(note);
+    for (const std::string& note : session.objective->notes()) observer_.on_note(note);
   }
 
   const Schedule schedule = Schedule::of(recipe_, recipe_.steps);

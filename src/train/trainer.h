@@ -26,10 +26,11 @@ struct RunPlan {
   int64_t training_tokens = 0;  ///< in the data
   double flops_per_step = 0.0;
   size_t parameter_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, encoding_bytes = 0, activation_bytes = 0;
+  size_t objective_bytes = 0;  ///< of a teacher
   tensor::DType activation_type = tensor::DType::f32;
 
   size_t total_bytes() const {
-    return parameter_bytes + gradient_bytes + optimizer_bytes + encoding_bytes + activation_bytes;
+    return parameter_bytes + gradient_bytes + optimizer_bytes + encoding_bytes + activation_bytes + objective_bytes;
   }
 };
 
