@@ -8,7 +8,7 @@
 namespace fledge::cli {
 namespace {
 
-constexpr const char* kModelHelp = "Folder of the model or of a run, or a GGUF file";
+constexpr const char* kModelHelp = "Folder of the model or of a run, a GGUF file, or a name in the store";
 
 }  // namespace
 

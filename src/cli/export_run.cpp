@@ -49,6 +49,55 @@ double perplexity_of(const std::string& model, const std::string& text, const ch
   return result.perplexity();
 }
 
+/// Tensors of one kind that did not get their type, together.
+struct FallbackGroup {
+  models::GgufChoice choice;
+  int64_t columns;
+  std::vector<std::string> tensors;
+};
+
+std::vector<FallbackGroup> grouped(const models::GgufReport& report) {
+  std::vector<FallbackGroup> groups;
+  for (const auto& fallback : report.fallbacks) {
+    const auto same = std::ranges::find_if(groups, [&](const FallbackGroup& group) {
+      return *group.choice.wanted == *fallback.choice.wanted && *group.choice.used == *fallback.choice.used &&
+             group.columns == fallback.columns;
+    });
+    if (same == groups.end()) {
+      groups.push_back({fallback.choice, fallback.columns, {fallback.name}});
+    } else {
+      same->tensors.push_back(fallback.name);
+    }
+  }
+  return groups;
+}
+
+std::string described(const models::GgufReport& report) {
+  std::string text;
+  for (const FallbackGroup& group : grouped(report)) {
+    text += fmt::format("{}{}: {} instead of {}, whose blocks of {} do not divide rows of {}\n", group.tensors.front(),
+                        group.tensors.size() == 1 ? "" : fmt::format(" and {} more", group.tensors.size() - 1),
+                        group.choice.used->name, group.choice.wanted->name, group.choice.wanted->block_elements,
+                        group.columns);
+  }
+  if (!report.left_out.empty()) {
+    text += fmt::format("left out, as GGUF files have no place for them: {}\n", fmt::join(report.left_out, ", "));
+  }
+  return text;
+}
+
+void add_report(const models::GgufReport& report, base::OrderedJson& json) {
+  json["fallbacks"] = base::OrderedJson::array();
+  for (const FallbackGroup& group : grouped(report)) {
+    json["fallbacks"].push_back({{"wanted", group.choice.wanted->name},
+                                 {"used", group.choice.used->name},
+                                 {"row_elements", group.columns},
+                                 {"block_elements", group.choice.wanted->block_elements},
+                                 {"tensors", group.tensors}});
+  }
+  json["left_out"] = report.left_out;
+}
+
 std::string default_name(const std::filesystem::path& model, const std::string& type) {
   std::filesystem::path name = std::filesystem::absolute(model).lexically_normal();
   if (!name.has_filename()) name = name.parent_path();
@@ -67,13 +116,15 @@ void run_export(const ExportOptions& options, const CommonOptions& common) {
     throw base::UsageError("--out: {} is the model itself", options.out);
   }
   WorkProgress progress("write", common);
+  models::GgufReport written;
   if (options.to == "hf") {
     models::write_hugging_face(options.model, options.out, shown_in(progress));
   } else {
     const models::GgufType* type = options.type.empty() ? nullptr : models::gguf_type_named(options.type);
-    models::write_gguf(options.model, options.out, type, shown_in(progress));
+    written = models::write_gguf(options.model, options.out, type, shown_in(progress));
   }
   progress.finish(fmt::format("wrote {}", options.out));
+  print(described(written));
 }
 
 void run_quantize(const QuantizeOptions& options, const CommonOptions& common) {
@@ -83,13 +134,16 @@ void run_quantize(const QuantizeOptions& options, const CommonOptions& common) {
     throw base::UsageError("--out: {} is the model itself", out);
   }
   WorkProgress progress("quantize", common);
-  models::write_gguf(options.model, out, models::gguf_type_named(options.type), shown_in(progress));
+  const models::GgufReport written =
+      models::write_gguf(options.model, out, models::gguf_type_named(options.type), shown_in(progress));
   progress.finish("");
   const std::filesystem::path source = models::resolve_model_folder(options.model);
   const uint64_t before = bytes_of(source), after = bytes_of(out);
   base::OrderedJson json = {{"file", out}, {"type", options.type}, {"bytes_before", before}, {"bytes_after", after}};
   std::string report = fmt::format("{}: {:.1f} MB, was {:.1f} MB\n", out, static_cast<double>(after) / 1e6,
-                                   static_cast<double>(before) / 1e6);
+                                   static_cast<double>(before) / 1e6) +
+                       described(written);
+  add_report(written, json);
   if (!options.text.empty()) {
     const double old_value = perplexity_of(source.string(), options.text, "perplexity before", common);
     const double new_value = perplexity_of(out, options.text, "perplexity after", common);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "models/gguf_names.h"
+#include "models/llama_config.h"
 
 namespace fledge::models {
 namespace {
@@ -73,27 +74,35 @@ std::vector<float> llama3_factors(double factor, double low, double high, double
   return factors;
 }
 
-/// The file has the divisors of the frequencies alone; they are those of Llama 3.1 with one of its factors, or refused.
+/// Where fledge says of what the divisors of rotary frequencies were made; others write the divisors alone.
+constexpr const char* kScalingKey = "fledge.rope_scaling";
+
+/// The file has the divisors of the frequencies. They are those of Llama 3.1 with one of its factors, or what
+/// kScalingKey says, or refused.
 Json scaling_of_factors(const GgufReader& file, double theta, int64_t head_size) {
-  constexpr double kLow = 1.0, kHigh = 4.0, kOriginal = 8192.0;
   const GgufTensor& stored = file.info("rope_freqs.weight");
   tensor::Arena arena("rotary factors");
   const tensor::Tensor values = tensor::Tensor::empty(stored.shape, tensor::DType::f32, arena);
   file.read_into(stored.name, values);
   const std::vector<float> given = values.to_vector<float>();
-  const double factor = given.empty() ? 1.0 : std::ranges::max(given);
-  const std::vector<float> expected = llama3_factors(factor, kLow, kHigh, kOriginal, theta, head_size);
+  Json scaling = {{"rope_type", "llama3"},
+                  {"factor", given.empty() ? 1.0f : std::ranges::max(given)},
+                  {"low_freq_factor", 1.0},
+                  {"high_freq_factor", 4.0},
+                  {"original_max_position_embeddings", 8192}};
+  if (file.metadata().contains(kScalingKey)) {
+    scaling = base::parse_json(file.metadata().require<std::string>(kScalingKey, file.origin()), file.origin());
+  }
+  const auto real = [&](const char* key) { return base::json_require<double>(scaling, key, file.origin()); };
+  const std::vector<float> expected = llama3_factors(real("factor"), real("low_freq_factor"), real("high_freq_factor"),
+                                                     real("original_max_position_embeddings"), theta, head_size);
   // The converter computes in f32.
   const auto near = [](float a, float b) { return std::abs(a - b) <= 1e-4f * std::abs(b); };
   if (!std::ranges::equal(given, expected, near)) {
     throw Error("{}: rope_freqs.weight is not the scaling of Llama 3.1, the only one of this kind that is read",
                 file.origin());
   }
-  return {{"rope_type", "llama3"},
-          {"factor", factor},
-          {"low_freq_factor", kLow},
-          {"high_freq_factor", kHigh},
-          {"original_max_position_embeddings", static_cast<int64_t>(kOriginal)}};
+  return scaling;
 }
 
 void add_rotary(const GgufReader& file, const Values& values, int64_t head_size, Json& config) {
@@ -116,7 +125,51 @@ void add_rotary(const GgufReader& file, const Values& values, int64_t head_size,
   if (values.has("rope.scaling.original_context_length")) {
     scaling["original_max_position_embeddings"] = values.require<int64_t>("rope.scaling.original_context_length");
   }
+  if (kind == "yarn") {
+    for (const char* key : {"beta_fast", "beta_slow"}) {
+      const std::string full = std::string("rope.scaling.yarn_") + key;
+      if (values.has(full)) scaling[key] = shortest(values.require<double>(full));
+    }
+    for (const char* key : {"attn_factor", "yarn_attn_factor", "yarn_ext_factor"}) {
+      const double factor = values.get<double>(std::string("rope.scaling.") + key, 1.0);
+      if (factor != 1.0) throw Error("{}: rope.scaling.{} is {}; only 1 is supported", file.origin(), key, factor);
+    }
+  }
   config["rope_scaling"] = scaling;
+}
+
+/// Layers that see the last tokens alone. A Llama with a window is a Mistral.
+void add_windows(const GgufReader& file, const Values& values, Json& config) {
+  const std::string key = values.architecture() + ".attention.sliding_window";
+  const int64_t window = values.get<int64_t>("attention.sliding_window", 0);
+  const Json* pattern = file.metadata().array(key + "_pattern", GgufValueType::boolean, file.origin());
+  const auto layers = config["num_hidden_layers"].get<int64_t>();
+  if (pattern != nullptr && static_cast<int64_t>(pattern->size()) != layers) {
+    throw Error("{}: {}_pattern has {} values for {} layers", file.origin(), key, pattern->size(), layers);
+  }
+  if (window <= 0) return;
+  if (values.architecture() != "llama") {
+    config["use_sliding_window"] = true;
+    config["sliding_window"] = window;
+    if (pattern == nullptr) {
+      config["max_window_layers"] = 0;
+      return;
+    }
+    for (const Json& has_window : *pattern) {
+      config["layer_types"].push_back(has_window.get<bool>() ? "sliding_attention" : "full_attention");
+    }
+    return;
+  }
+  const bool everywhere =
+      pattern == nullptr || std::ranges::all_of(*pattern, [](const Json& one) { return one == true; });
+  if (!everywhere || config["attention_bias"] == true || config["mlp_bias"] == true) {
+    throw Error("{}: a Llama with a sliding window in some layers, or with biases, is not supported", file.origin());
+  }
+  config["model_type"] = "mistral";
+  config["architectures"] = {"MistralForCausalLM"};
+  config["sliding_window"] = window;
+  config.erase("attention_bias");
+  config.erase("mlp_bias");
 }
 
 Json llama_config(const GgufReader& file, const Values& values) {
@@ -152,6 +205,7 @@ Json llama_config(const GgufReader& file, const Values& values) {
     config["mlp_bias"] = file.contains("blk.0.ffn_up.bias");
   }
   add_rotary(file, values, head_size, config);
+  add_windows(file, values, config);
   return config;
 }
 
@@ -169,6 +223,9 @@ Json gpt2_config(const GgufReader& file, const Values& values) {
           {"layer_norm_epsilon", shortest(values.require<double>("attention.layer_norm_epsilon"))}};
 }
 
+/// The format has no key for BERT's activation, and others take it for "gelu".
+constexpr const char* kActivationKey = "fledge.hidden_act";
+
 Json bert_config(const GgufReader& file, const Values& values) {
   return {{"model_type", "bert"},
           {"architectures", {"BertModel"}},
@@ -179,7 +236,7 @@ Json bert_config(const GgufReader& file, const Values& values) {
           {"num_attention_heads", values.require<int64_t>("attention.head_count")},
           {"max_position_embeddings", values.require<int64_t>("context_length")},
           {"type_vocab_size", file.metadata().get<int64_t>("tokenizer.ggml.token_type_count", 2, file.origin())},
-          {"hidden_act", "gelu"},
+          {"hidden_act", file.metadata().get<std::string>(kActivationKey, "gelu", file.origin())},
           {"layer_norm_eps", shortest(values.require<double>("attention.layer_norm_epsilon"))}};
 }
 
@@ -205,6 +262,17 @@ int64_t head_size_of(const Json& config, const std::string& origin) {
   return base::json_get(config, "head_dim", width / heads_of(config, origin).query, origin);
 }
 
+void write_windows(const Json& config, const std::string& prefix, const std::string& origin, GgufMetadata& metadata) {
+  const std::vector<int64_t> windows = LlamaConfig::from_json(config, origin).windows;
+  const int64_t window = windows.empty() ? 0 : std::ranges::max(windows);
+  if (window == 0) return;
+  metadata.set_u32(prefix + "attention.sliding_window", window);
+  if (std::ranges::count(windows, window) == static_cast<int64_t>(windows.size())) return;
+  Json pattern = Json::array();
+  for (const int64_t one : windows) pattern.push_back(one != 0);
+  metadata.set_array(prefix + "attention.sliding_window_pattern", GgufValueType::boolean, std::move(pattern));
+}
+
 void add_llama(const Json& config, const std::string& prefix, const std::string& origin, GgufMetadata& metadata) {
   const auto integer = [&](const char* key) { return base::json_require<int64_t>(config, key, origin); };
   const GgufHeads heads = heads_of(config, origin);
@@ -220,8 +288,16 @@ void add_llama(const Json& config, const std::string& prefix, const std::string&
   metadata.set_u32(prefix + "vocab_size", integer("vocab_size"));
   metadata.set_u32(prefix + "rope.dimension_count", size);
   metadata.set_f32(prefix + "rope.freq_base", theta_of(config, origin));
+  write_windows(config, prefix, origin, metadata);
   const Json rotary = rotary_of(config);
   const std::string kind = kind_of(rotary, origin);
+  if (kind == "llama3") {
+    Json kept = {{"rope_type", kind}};
+    for (const char* key : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+      kept[key] = rotary.value(key, Json());
+    }
+    metadata.set_string(kScalingKey, kept.dump());
+  }
   if (kind == "default" || kind == "llama3") return;
   if (kind != "linear" && kind != "yarn") {
     throw Error("{}: the scaling \"{}\" of rotary positions has no place in a GGUF file", origin, kind);
@@ -231,6 +307,15 @@ void add_llama(const Json& config, const std::string& prefix, const std::string&
   if (rotary.contains("original_max_position_embeddings")) {
     metadata.set_u32(prefix + "rope.scaling.original_context_length",
                      base::json_require<int64_t>(rotary, "original_max_position_embeddings", origin));
+  }
+  if (kind != "yarn") return;
+  for (const char* key : {"beta_fast", "beta_slow"}) {
+    const std::string full = fmt::format("{}rope.scaling.yarn_{}", prefix, key);
+    if (rotary.contains(key)) metadata.set_f32(full, base::json_require<double>(rotary, key, origin));
+  }
+  for (const char* key : {"attention_factor", "mscale", "mscale_all_dim", "truncate"}) {
+    if (rotary.value(key, Json()).is_null() || rotary[key] == true) continue;
+    throw Error("{}: \"{}\" of the scaling yarn has no place in a GGUF file", origin, key);
   }
 }
 
@@ -255,6 +340,8 @@ void add_bert(const Json& config, const std::string& prefix, const std::string& 
   metadata.set_u32(prefix + "attention.head_count", integer("num_attention_heads"));
   metadata.set_f32(prefix + "attention.layer_norm_epsilon", base::json_get(config, "layer_norm_eps", 1e-12, origin));
   metadata.set_bool(prefix + "attention.causal", false);
+  const auto activation = base::json_get<std::string>(config, "hidden_act", "gelu", origin);
+  if (activation != "gelu") metadata.set_string(kActivationKey, activation);
   metadata.set_u32("tokenizer.ggml.token_type_count", base::json_get<int64_t>(config, "type_vocab_size", 2, origin));
 }
 

@@ -29,6 +29,7 @@ struct Source {
   GgufMetadata metadata;
   std::vector<Item> items;
   int64_t layers = 0;
+  std::vector<std::string> left_out;
 };
 
 Source source_of_gguf(const std::filesystem::path& path) {
@@ -50,15 +51,18 @@ Source source_of_gguf(const std::filesystem::path& path) {
   return source;
 }
 
-/// Stored tensors of a Hugging Face folder that a GGUF file has no place for.
-bool is_left_out(std::string_view name, bool tied) {
+/// Stored tensors of a Hugging Face folder that follow from others.
+bool is_computed(std::string_view name, bool tied) {
   constexpr std::string_view kEndings[] = {".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", "position_ids"};
   for (const std::string_view ending : kEndings) {
     if (name.ends_with(ending)) return true;
   }
-  // The pooler and the heads of BERT have no place in GGUF files; llama.cpp leaves them out too.
-  return (tied && name == "lm_head.weight") || name.find("pooler.") != std::string_view::npos ||
-         name.starts_with("cls.");
+  return tied && name == "lm_head.weight";
+}
+
+/// The pooler and the heads of BERT; llama.cpp leaves them out too.
+bool has_no_place(std::string_view name) {
+  return name.find("pooler.") != std::string_view::npos || name.starts_with("cls.");
 }
 
 const GgufType& stored_gguf_type(StoredType type) {
@@ -95,7 +99,11 @@ Source source_of_folder(const std::filesystem::path& path) {
   source.layers = source.metadata.require<int64_t>(names.architecture() + ".block_count", origin);
   int64_t vocabulary = 0;
   for (const std::string& name : weights.names()) {
-    if (is_left_out(name, tied)) continue;
+    if (is_computed(name, tied)) continue;
+    if (has_no_place(name)) {
+      source.left_out.push_back(name);
+      continue;
+    }
     const std::optional<GgufMapping> mapping = names.to_gguf(name);
     if (!mapping) throw Error("{}: the tensor {} has no name in GGUF files", weights.origin(), quoted_name(name));
     const StoredTensor& stored = weights.info(name);
@@ -136,6 +144,8 @@ int64_t file_type_of(const GgufType& type) {
       return 3;
     case tensor::BlockType::q8_0:
       return 7;
+    case tensor::BlockType::q5_0:
+      return 8;
     case tensor::BlockType::q4_k:
       return 15;
     case tensor::BlockType::q6_k:
@@ -155,11 +165,13 @@ bool has_more_bits(int64_t layer, int64_t layers) {
   return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
 }
 
-/// The type itself, or the next one whose blocks the rows fill.
+/// The type itself, or the next one whose blocks the rows fill, as llama.cpp chooses it.
 const GgufType& fitting(const GgufType& type, const tensor::Shape& shape) {
+  using tensor::BlockType;
   const int64_t columns = shape[shape.rank() - 1];
   if (columns % type.block_elements == 0) return type;
-  return columns % 32 == 0 ? gguf_type_of(tensor::BlockType::q8_0) : kGgufF16;
+  if (columns % 32 != 0) return kGgufF16;
+  return gguf_type_of(type.blocks == BlockType::q4_k ? BlockType::q5_0 : BlockType::q8_0);
 }
 
 void copy_if_there(const std::filesystem::path& from, const std::filesystem::path& to, const char* name) {
@@ -189,6 +201,12 @@ void write_folder_of_gguf(const std::filesystem::path& path, const std::filesyst
     plans.push_back({mapping->name, is_bf16 ? DType::bf16 : DType::f32, shape});
     source[mapping->name] = {tensor.name, mapping->change};
   }
+  if (names.architecture() == "bert") {
+    // The file does not have the pooler, and a folder of BertModel must.
+    const auto width = config["hidden_size"].get<int64_t>();
+    plans.push_back({"bert.pooler.dense.weight", DType::f32, {width, width}});
+    plans.push_back({"bert.pooler.dense.bias", DType::f32, {width}});
+  }
   sort_for_alignment(plans);
   config["dtype"] = narrow ? "bfloat16" : "float32";
   write_pretty_json(folder / kConfigFile, config);
@@ -202,8 +220,13 @@ void write_folder_of_gguf(const std::filesystem::path& path, const std::filesyst
   int64_t done = 0;
   for (const TensorPlan& plan : plans) {
     tensor::Arena arena("a tensor on its way");
-    const auto& [name, change] = source.at(plan.name);
-    writer.write(plan.name, read_as_hugging_face(file, name, change, heads, DType::f32, arena));
+    const auto found = source.find(plan.name);
+    if (found == source.end()) {
+      writer.write(plan.name, Tensor::zeros(plan.shape, DType::f32, arena));
+    } else {
+      const auto& [name, change] = found->second;
+      writer.write(plan.name, read_as_hugging_face(file, name, change, heads, DType::f32, arena));
+    }
     if (on_progress) on_progress(++done, static_cast<int64_t>(plans.size()));
   }
   writer.commit();
@@ -215,9 +238,13 @@ void write_folder_of_folder(const std::filesystem::path& path, const std::filesy
   const SafetensorsReader weights = source.weights();
   for (const char* name :
        {kConfigFile, kGenerationConfigFile, kTokenizerFile, kTokenizerConfigFile, "vocab.json", "merges.txt",
-        "vocab.txt", "tokenizer.model", "special_tokens_map.json", "chat_template.jinja"}) {
+        "vocab.txt", "tokenizer.model", "special_tokens_map.json", "chat_template.jinja", "modules.json",
+        "sentence_bert_config.json", "config_sentence_transformers.json"}) {
     copy_if_there(path, folder, name);
   }
+  constexpr const char* kPooling = "1_Pooling/config.json";  // of sentence-transformers
+  if (std::filesystem::exists(path / kPooling)) base::create_folder((folder / kPooling).parent_path());
+  copy_if_there(path, folder, kPooling);
   tensor::Arena arena("weights on their way");
   std::vector<TensorPlan> plans;
   for (const std::string& name : weights.names()) {
@@ -241,12 +268,12 @@ void write_folder_of_folder(const std::filesystem::path& path, const std::filesy
 
 }  // namespace
 
-const GgufType& gguf_type_for(const std::string& name, const tensor::Shape& shape, const GgufType& type, int64_t layers,
-                              bool tied_head) {
+GgufChoice gguf_type_for(const std::string& name, const tensor::Shape& shape, const GgufType& type, int64_t layers,
+                         bool tied_head) {
   const bool is_matrix = shape.rank() == 2 && name.ends_with(".weight") && name.find("_norm.") == std::string::npos &&
                          name != "position_embd.weight" && name != "token_types.weight";
-  if (!is_matrix) return kGgufF32;
-  if (!type.blocks) return type;
+  if (!is_matrix) return {&kGgufF32, &kGgufF32};
+  if (!type.blocks) return {&type, &type};
   using tensor::BlockType;
   BlockType blocks = *type.blocks;
   if (name == "output.weight" || (tied_head && name == "token_embd.weight")) {
@@ -255,19 +282,25 @@ const GgufType& gguf_type_for(const std::string& name, const tensor::Shape& shap
     const bool sensitive = name.ends_with(".attn_v.weight") || name.ends_with(".ffn_down.weight");
     if (sensitive && has_more_bits(layer_of(name), layers)) blocks = BlockType::q6_k;
   }
-  return fitting(gguf_type_of(blocks), shape);
+  const GgufType& wanted = gguf_type_of(blocks);
+  return {&wanted, &fitting(wanted, shape)};
 }
 
-void write_gguf(const std::filesystem::path& model, const std::filesystem::path& path, const GgufType* type,
-                const ConvertProgress& on_progress) {
-  const std::filesystem::path file = find_gguf(model);
-  Source source = file.empty() ? source_of_folder(resolve_model_folder(model)) : source_of_gguf(file);
+GgufReport write_gguf(const std::filesystem::path& model, const std::filesystem::path& path, const GgufType* type,
+                      const ConvertProgress& on_progress) {
+  const std::filesystem::path place = resolve_model_folder(model), file = find_gguf(place);
+  Source source = file.empty() ? source_of_folder(place) : source_of_gguf(file);
   const bool tied = std::ranges::find(source.items, "output.weight", &Source::Item::name) == source.items.end();
   std::vector<GgufPlan> plans;
+  GgufReport report{{}, std::move(source.left_out)};
   bool quantized = false;
   for (const Source::Item& item : source.items) {
-    const GgufType* chosen =
-        type == nullptr ? item.type : &gguf_type_for(item.name, item.shape, *type, source.layers, tied);
+    const GgufType* chosen = item.type;
+    if (type != nullptr) {
+      const GgufChoice choice = gguf_type_for(item.name, item.shape, *type, source.layers, tied);
+      if (choice.fell_back()) report.fallbacks.push_back({item.name, item.shape[item.shape.rank() - 1], choice});
+      chosen = choice.used;
+    }
     // llama.cpp wants vectors in f32.
     if (type == nullptr && item.shape.rank() == 1) chosen = &kGgufF32;
     quantized = quantized || chosen->blocks;
@@ -288,15 +321,15 @@ void write_gguf(const std::filesystem::path& model, const std::filesystem::path&
     if (on_progress) on_progress(static_cast<int64_t>(index + 1), static_cast<int64_t>(plans.size()));
   }
   writer.commit();
+  return report;
 }
 
 void write_hugging_face(const std::filesystem::path& model, const std::filesystem::path& folder,
                         const ConvertProgress& on_progress) {
-  const std::filesystem::path file = find_gguf(model);
-  const std::filesystem::path source = file.empty() ? resolve_model_folder(model) : file;
+  const std::filesystem::path place = resolve_model_folder(model), file = find_gguf(place);
   base::write_folder(folder, [&](const std::filesystem::path& fresh) {
     if (file.empty()) {
-      write_folder_of_folder(source, fresh, on_progress);
+      write_folder_of_folder(place, fresh, on_progress);
     } else {
       write_folder_of_gguf(file, fresh, on_progress);
     }

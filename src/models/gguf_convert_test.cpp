@@ -64,6 +64,60 @@ TEST_F(GgufConvertTest, FindsTheFileOfAFolder) {
   EXPECT_THROW(find_gguf(folder_), base::Error);
 }
 
+/// Llama with its positions scaled, a window, biases and a window in one layer, a norm of heads, learned positions, an
+/// encoder.
+class GgufRoundTrip : public GgufConvertTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  /// Hidden states of a text that is longer than the windows.
+  static std::vector<float> hidden_states(const LoadedModel& loaded) {
+    grad::Graph graph(loaded.memory->activations, loaded.memory->encodings, tensor::DType::f32, false);
+    std::vector<int32_t> ids(18);
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i * 7 % 30);
+    ForwardInput input;
+    input.ids = tensor::Tensor::from(ids, {1, 18}, loaded.memory->activations);
+    return loaded.model->forward(graph, input).hidden.value().to_vector<float>();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Models, GgufRoundTrip,
+                         ::testing::Values("llama", "mistral", "qwen2", "qwen3", "gpt2_gelu_new", "bert_encoder"));
+
+TEST_P(GgufRoundTrip, GivesTheSameNumbersFromTheFileAndFromAFolderOfIt) {
+  const std::filesystem::path original = std::filesystem::path(FLEDGE_REFERENCE_DIR) / GetParam();
+  const std::vector<float> expected = hidden_states(load_model(original, tensor::DType::f32, false));
+  const GgufReport report = write_gguf(original, folder_ / "model.gguf", nullptr);
+  EXPECT_TRUE(report.fallbacks.empty());
+  EXPECT_EQ(report.left_out.size(), std::string(GetParam()) == "bert_encoder" ? 2u : 0u) << "the pooler of BERT";
+  EXPECT_EQ(hidden_states(load_model(folder_ / "model.gguf", tensor::DType::f32, false)), expected);
+  write_hugging_face(folder_ / "model.gguf", folder_ / "again");
+  const LoadedModel again = load_model(folder_ / "again", tensor::DType::f32, false);
+  EXPECT_EQ(hidden_states(again), expected);
+  const Json before = base::read_json(original / "config.json"), after = again.model->config();
+  EXPECT_EQ(after["model_type"], before["model_type"]);
+  EXPECT_EQ(after.value("sliding_window", Json()), before.value("sliding_window", Json()));
+  write_gguf(folder_ / "again", folder_ / "again.gguf", nullptr);
+  const GgufReader first = GgufReader::open(folder_ / "model.gguf"), second = GgufReader::open(folder_ / "again.gguf");
+  for (const auto& [key, value] : first.metadata().entries()) {
+    if (key == "general.name") continue;
+    ASSERT_TRUE(second.metadata().contains(key)) << key;
+    EXPECT_EQ(second.metadata().find(key)->content, value.content) << key;
+  }
+}
+
+TEST_F(GgufConvertTest, SaysWhatFellBackToAnotherType) {
+  // Rows of 18 and 21 elements fill no blocks at all.
+  const std::filesystem::path model = std::filesystem::path(FLEDGE_REFERENCE_DIR) / "qwen2";
+  const GgufReport report = write_gguf(model, folder_ / "model.gguf", gguf_type_named("q4_k"));
+  const GgufReader file = GgufReader::open(folder_ / "model.gguf");
+  ASSERT_EQ(report.fallbacks.size(), 15u) << "seven matrices in each layer, and the embedding";
+  for (const GgufReport::Fallback& fallback : report.fallbacks) {
+    EXPECT_EQ(fallback.choice.used->name, "F16");
+    EXPECT_EQ(*file.info(fallback.name).type, *fallback.choice.used);
+    EXPECT_EQ(file.info(fallback.name).shape[1], fallback.columns);
+  }
+  EXPECT_EQ(report.fallbacks.front().choice.wanted->name, "Q6_K") << "the embedding is the head";
+  EXPECT_NO_THROW(load_model(folder_ / "model.gguf", tensor::DType::f32, false));
+}
+
 TEST(GgufNamesTest, NamesGoBothWays) {
   for (const auto& [architecture, gguf, name] :
        {std::tuple{"llama", "blk.12.attn_q.weight", "model.layers.12.self_attn.q_proj.weight"},
@@ -93,7 +147,7 @@ TEST(GgufNamesTest, RowsOfLlamaHeadsStandInPairs) {
 
 TEST(GgufTypeTest, FollowsLlamaCppsConvention) {
   const auto type = [](const char* name, const Shape& shape, const char* wanted, bool tied = false) {
-    return std::string(gguf_type_for(name, shape, *gguf_type_named(wanted), 32, tied).name);
+    return std::string(gguf_type_for(name, shape, *gguf_type_named(wanted), 32, tied).used->name);
   };
   EXPECT_EQ(type("blk.0.attn_q.weight", {512, 512}, "q4_0"), "Q4_0");
   EXPECT_EQ(type("blk.0.attn_norm.weight", {512}, "q4_0"), "F32");
@@ -103,6 +157,9 @@ TEST(GgufTypeTest, FollowsLlamaCppsConvention) {
   EXPECT_EQ(type("token_embd.weight", {512, 512}, "q4_0", true), "Q6_K");
   // SmolLM2's width is no multiple of 256.
   EXPECT_EQ(type("token_embd.weight", {512, 576}, "q4_1", true), "Q8_0");
+  EXPECT_EQ(type("blk.4.attn_q.weight", {512, 576}, "q4_k"), "Q5_0");
+  EXPECT_EQ(type("blk.4.attn_q.weight", {512, 576}, "q6_k"), "Q8_0");
+  EXPECT_EQ(type("blk.0.attn_v.weight", {512, 576}, "q4_k"), "Q8_0");
   EXPECT_EQ(type("blk.0.ffn_down.weight", {512, 512}, "q4_k"), "Q6_K");
   EXPECT_EQ(type("blk.4.ffn_down.weight", {512, 512}, "q4_k"), "Q4_K");
   EXPECT_EQ(type("blk.6.ffn_down.weight", {512, 512}, "q4_k"), "Q6_K");

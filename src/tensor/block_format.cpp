@@ -21,12 +21,13 @@ struct Format {
 };
 
 // The largest number of f16 is 65504, which no minimum and no scale may exceed.
-constexpr std::array<Format, 5> kFormats = {{
+constexpr std::array<Format, 6> kFormats = {{
     {"q8_0", 32, 34, 65504.0f * 127, cpu::dequantize_q8_0, cpu::quantize_q8_0},
     {"q4_0", 32, 18, 65504.0f * 8, cpu::dequantize_q4_0, cpu::quantize_q4_0},
     {"q4_1", 32, 20, 65504.0f, cpu::dequantize_q4_1, cpu::quantize_q4_1},
     {"q4_k", 256, 144, 65504.0f * 32, cpu::dequantize_q4_k, cpu::quantize_q4_k},
     {"q6_k", 256, 210, 65504.0f * 32, cpu::dequantize_q6_k, cpu::quantize_q6_k},
+    {"q5_0", 32, 22, 65504.0f * 16, cpu::dequantize_q5_0, cpu::quantize_q5_0},
 }};
 
 const Format& format_of(BlockType type) {

@@ -18,9 +18,10 @@ namespace fledge::tensor {
 /// | q4_1 | 32 | 20 | d * q + m, q in 0..15 |
 /// | q4_k | 256 | 144 | d * s * q - dmin * m; 6-bit s and m for each 32 elements, q in 0..15 |
 /// | q6_k | 256 | 210 | d * s * (q - 32); 8-bit s for each 16 elements, q in 0..63 |
+/// | q5_0 | 32 | 22 | d * (q - 16), q in 0..31; products use it as q8_0, which holds the same values |
 ///
 /// d, m (of q4_1) and dmin are f16.
-enum class BlockType : uint8_t { q8_0, q4_0, q4_1, q4_k, q6_k };
+enum class BlockType : uint8_t { q8_0, q4_0, q4_1, q4_k, q6_k, q5_0 };
 
 /// "q8_0", "q4_k", ...
 std::string_view name_of(BlockType type);
@@ -37,9 +38,9 @@ size_t row_bytes(BlockType type, int64_t columns);
 /// out[0, count) from blocks; `count` is a multiple of the block. The same bits as ggml's reference functions.
 void dequantize_row(BlockType type, const std::byte* blocks, float* out, int64_t count);
 
-/// blocks from values[0, count); `count` is a multiple of the block. q8_0, q4_0 and q4_1: the same bytes as ggml's
-/// reference functions. q4_k and q6_k: a search for the scales with the least weighted square error. Throws Error at a
-/// value that is not finite or too large for a scale in f16.
+/// blocks from values[0, count); `count` is a multiple of the block. q8_0, q4_0, q4_1 and q5_0: the same bytes as
+/// ggml's reference functions. q4_k and q6_k: a search for the scales with the least weighted square error. Throws
+/// Error at a value that is not finite or too large for a scale in f16.
 void quantize_row(BlockType type, const float* values, std::byte* blocks, int64_t count);
 
 /// A weight of a linear layer, [out, in]: row r gives output r.

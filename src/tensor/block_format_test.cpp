@@ -9,7 +9,8 @@ namespace {
 
 using namespace testing;
 
-constexpr BlockType kTypes[] = {BlockType::q8_0, BlockType::q4_0, BlockType::q4_1, BlockType::q4_k, BlockType::q6_k};
+constexpr BlockType kTypes[] = {BlockType::q8_0, BlockType::q4_0, BlockType::q4_1,
+                                BlockType::q4_k, BlockType::q6_k, BlockType::q5_0};
 
 std::vector<std::byte> bytes_of(const test::ReferenceData& data, const std::string& name) {
   std::vector<std::byte> bytes;
@@ -60,12 +61,13 @@ TEST(Float16, AgreesWithTheReferenceOnEveryNumber) {
 TEST(BlockFormat, HasNamesAndSizes) {
   for (const BlockType type : kTypes) EXPECT_EQ(block_type_named(name_of(type)), type);
   EXPECT_EQ(block_type_named("Q8_0"), std::nullopt);
-  EXPECT_EQ(block_type_named("q5_0"), std::nullopt);
+  EXPECT_EQ(block_type_named("q5_1"), std::nullopt);
   EXPECT_EQ(row_bytes(BlockType::q8_0, 64), 68u);
   EXPECT_EQ(row_bytes(BlockType::q4_0, 64), 36u);
   EXPECT_EQ(row_bytes(BlockType::q4_1, 64), 40u);
   EXPECT_EQ(row_bytes(BlockType::q4_k, 512), 288u);
   EXPECT_EQ(row_bytes(BlockType::q6_k, 512), 420u);
+  EXPECT_EQ(row_bytes(BlockType::q5_0, 64), 44u);
   EXPECT_THROW(row_bytes(BlockType::q8_0, 33), base::Error);
   EXPECT_THROW(row_bytes(BlockType::q6_k, 576), base::Error);
   EXPECT_THROW(row_bytes(BlockType::q8_0, -32), base::Error);
@@ -88,7 +90,7 @@ TEST(BlockFormat, ReadsTheBlocksOfTheGgufPackageBitForBit) {
 TEST(BlockFormat, WritesTheBytesOfTheGgufPackage) {
   const test::ReferenceData data("blocks");
   const auto values = data.values<float>("values");
-  for (const BlockType type : {BlockType::q8_0, BlockType::q4_0, BlockType::q4_1}) {
+  for (const BlockType type : {BlockType::q8_0, BlockType::q4_0, BlockType::q4_1, BlockType::q5_0}) {
     SCOPED_TRACE(name_of(type));
     std::vector<std::byte> blocks(row_bytes(type, static_cast<int64_t>(values.size())));
     quantize_row(type, values.data(), blocks.data(), static_cast<int64_t>(values.size()));
@@ -101,19 +103,20 @@ TEST(BlockFormat, LosesLittleOfNormalNumbers) {
   double total = 0;
   for (const float value : values) total += double{value} * value;
   // A uniform quantizer with step d loses d^2 / 12 of each value. 32 normal numbers span about 4.2 deviations, 16
-  // about 3.5: the steps are about 4.2 / 254, 4.2 / 16, 4.2 / 15, 4.2 / 15 and 3.5 / 63 deviations.
+  // about 3.5: the steps are about 4.2 / 254, 4.2 / 16, 4.2 / 15, 4.2 / 15, 3.5 / 63 and 4.2 / 32 deviations.
   EXPECT_LT(squared_error(BlockType::q8_0, values) / total, 3e-5);
   EXPECT_LT(squared_error(BlockType::q4_0, values) / total, 8e-3);
   EXPECT_LT(squared_error(BlockType::q4_1, values) / total, 7e-3);
   EXPECT_LT(squared_error(BlockType::q4_k, values) / total, 6e-3);
   EXPECT_LT(squared_error(BlockType::q6_k, values) / total, 4e-4);
+  EXPECT_LT(squared_error(BlockType::q5_0, values) / total, 2e-3);
 }
 
 TEST(BlockFormat, KeepsWhatATypeCanHold) {
   // Whole multiples of one scale come back as they were.
   std::vector<float> values(256);
   for (size_t i = 0; i < values.size(); ++i) values[i] = 0.5f * static_cast<float>(static_cast<int>(i % 16) - 8);
-  for (const BlockType type : {BlockType::q4_0, BlockType::q6_k}) {
+  for (const BlockType type : {BlockType::q4_0, BlockType::q5_0, BlockType::q6_k}) {
     EXPECT_LT(squared_error(type, values), 1e-9) << name_of(type);
   }
   const std::vector<float> zeros(512, 0.0f);

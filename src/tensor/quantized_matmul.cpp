@@ -16,7 +16,7 @@ size_t packed_bytes(BlockType type, int64_t rows, int64_t columns) {
 
 QuantizedMatrix pack(const BlockMatrix& matrix, Arena& arena) {
   require_valid(matrix, "[quantized pack] matrix");
-  QuantizedMatrix packed{matrix.type, matrix.columns, matrix.rows, {}};
+  QuantizedMatrix packed{cpu::computed_type(matrix.type), matrix.columns, matrix.rows, {}};
   const auto bytes = static_cast<int64_t>(packed_bytes(matrix.type, matrix.rows, matrix.columns));
   packed.bytes = Tensor::empty({bytes}, DType::u8, arena);
   if (!is_meta(packed.bytes) && !is_meta(matrix.bytes)) cpu::pack_panels(matrix, packed.bytes.raw());

@@ -7,12 +7,13 @@
 
 namespace fledge::tensor {
 
-/// A block-quantized weight laid out once for the machine's kernel. It needs about as many bytes as the blocks.
+/// A block-quantized weight laid out once for the machine's kernel. It needs about as many bytes as the blocks (q5_0,
+/// used as q8_0: half as many again).
 struct QuantizedMatrix {
-  BlockType type = BlockType::q8_0;
-  int64_t depth = 0;    ///< K, columns of the BlockMatrix
-  int64_t columns = 0;  ///< N, rows of the BlockMatrix
-  Tensor bytes;         ///< u8
+  BlockType type = BlockType::q8_0;  ///< that of the kernel: never q5_0
+  int64_t depth = 0;                 ///< K, columns of the BlockMatrix
+  int64_t columns = 0;               ///< N, rows of the BlockMatrix
+  Tensor bytes;                      ///< u8
 
   explicit operator bool() const { return static_cast<bool>(bytes); }
 };

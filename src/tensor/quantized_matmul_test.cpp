@@ -9,7 +9,8 @@ namespace {
 
 using namespace testing;
 
-constexpr BlockType kTypes[] = {BlockType::q8_0, BlockType::q4_0, BlockType::q4_1, BlockType::q4_k, BlockType::q6_k};
+constexpr BlockType kTypes[] = {BlockType::q8_0, BlockType::q4_0, BlockType::q4_1,
+                                BlockType::q4_k, BlockType::q6_k, BlockType::q5_0};
 
 /// Runs `body(kernel)` with every kernel that works here.
 template <typename Body>
@@ -173,10 +174,11 @@ TEST(QuantizedMatmul, HasNoSumThatOverflows) {
           const auto block = static_cast<int64_t>(block_bytes(type));
           for (int64_t i = 0; i < stride; ++i) {
             const int64_t at = i % block;
-            const bool is_number = type == BlockType::q8_0 || type == BlockType::q4_0 ? at >= 2
-                                   : type == BlockType::q4_1                          ? at >= 4
-                                   : type == BlockType::q4_k                          ? at >= 16
-                                                                                      : at < 192;
+            const bool is_number = type == BlockType::q8_0 || type == BlockType::q4_0 || type == BlockType::q5_0
+                                       ? at >= 2
+                                   : type == BlockType::q4_1 ? at >= 4
+                                   : type == BlockType::q4_k ? at >= 16
+                                                             : at < 192;
             if (is_number) bytes[i] = static_cast<uint8_t>(number);
           }
         }
@@ -192,6 +194,25 @@ TEST(QuantizedMatmul, HasNoSumThatOverflows) {
       }
     }
   });
+}
+
+TEST(QuantizedMatmul, UsesQ5AsTheQ8OfTheSameValues) {
+  const BlockMatrix narrow = quantize(make_normal({20, 96}, DType::f32, 8), BlockType::q5_0, arena());
+  BlockMatrix wide{BlockType::q8_0, 20, 96, Tensor::empty({20 * 3 * 34}, DType::u8, arena())};
+  std::array<float, 32> values;
+  for (size_t block = 0; block < 60; ++block) {
+    const std::byte* from = narrow.bytes.raw() + block * 22;
+    std::byte* to = wide.bytes.raw() + block * 34;
+    std::memcpy(to, from, 2);  // the scale
+    uint16_t bits = 0;
+    std::memcpy(&bits, from, 2);
+    dequantize_row(BlockType::q5_0, from, values.data(), 32);
+    for (size_t i = 0; i < 32; ++i) to[2 + i] = static_cast<std::byte>(std::lround(values[i] / from_f16(bits)));
+  }
+  const QuantizedMatrix packed = pack(narrow, arena()), expected = pack(wide, arena());
+  EXPECT_EQ(packed.type, BlockType::q8_0);
+  EXPECT_EQ(packed.bytes.bytes(), packed_bytes(BlockType::q5_0, 20, 96));
+  EXPECT_EQ(packed.bytes.to_vector<uint8_t>(), expected.bytes.to_vector<uint8_t>());
 }
 
 TEST(QuantizedMatmul, TakesBf16AndStridedRows) {

@@ -1,6 +1,6 @@
 """Writes data/blocks.safetensors: block-quantized rows and their values by the gguf package.
 
-For q8_0, q4_0 and q4_1, `TYPE.blocks` are the bytes that the package makes from `values`; for q4_k and q6_k, which it
+For q8_0, q4_0, q4_1 and q5_0, `TYPE.blocks` are the bytes that the package makes from `values`; for q4_k and q6_k, which it
 only reads, they are random bytes with plausible scales. `TYPE.values` is what the package reads from the blocks.
 
 Needs: pip install gguf safetensors numpy
@@ -41,7 +41,7 @@ def main():
     values = make_values(generator)
     types = gguf.GGMLQuantizationType
     tensors = {"values": values}
-    for name, kind in (("q8_0", types.Q8_0), ("q4_0", types.Q4_0), ("q4_1", types.Q4_1)):
+    for name, kind in (("q8_0", types.Q8_0), ("q4_0", types.Q4_0), ("q4_1", types.Q4_1), ("q5_0", types.Q5_0)):
         tensors[f"{name}.blocks"] = gguf.quants.quantize(values, kind)
         tensors[f"{name}.values"] = gguf.quants.dequantize(tensors[f"{name}.blocks"], kind)
     for name, kind, size, scales in (("q4_k", types.Q4_K, 144, (0, 2)), ("q6_k", types.Q6_K, 210, (208,))):

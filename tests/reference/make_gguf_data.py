@@ -1,7 +1,6 @@
 """Writes data/gguf/: small files of the gguf package, against which fledge's reader and writer are tested.
 
-types.gguf has a value of every metadata type and a tensor of every type that fledge computes with (and one that it only
-lists); types_values.safetensors has the tensors' values as the gguf package dequantizes them.
+types.gguf has a value of every metadata type and a tensor of every type that fledge reads (and one that it only lists); types_values.safetensors has the tensors' values as the gguf package dequantizes them.
 
 Needs: pip install gguf safetensors numpy
 """
@@ -51,15 +50,17 @@ def main():
     add_metadata(writer)
     values = {}
     wide = random.standard_normal((3, 64)).astype(numpy.float32)
-    for kind in (Type.F32, Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0):
+    for kind in (Type.F32, Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1):
         name = kind.name.lower()
         raw = wide if kind == Type.F32 else gguf.quants.quantize(wide, kind)
         writer.add_tensor(name, raw, raw_dtype=kind)
         values[name] = gguf.quants.dequantize(raw, kind).astype(numpy.float32)
-    for kind, layout in ((Type.Q4_K, (144, (0, 2))), (Type.Q6_K, (210, (208,)))):
+    for kind, layout in ((Type.Q4_K, (144, (0, 2))), (Type.Q6_K, (210, (208,))), (Type.Q5_K, (176, (0, 2))),
+                         (Type.Q2_K, (84, (80, 82))), (Type.Q3_K, (110, (108,)))):
         raw = random_k_blocks(random, 2, 1, layout)
         writer.add_tensor(kind.name.lower(), raw, raw_dtype=kind)
         values[kind.name.lower()] = gguf.quants.dequantize(raw, kind).astype(numpy.float32)
+    writer.add_tensor("iq4_nl", random.integers(0, 256, (2, 36), dtype=numpy.uint8), raw_dtype=Type.IQ4_NL)
     writer.add_tensor("vector", numpy.arange(5, dtype=numpy.float32))
     values["vector"] = numpy.arange(5, dtype=numpy.float32)
     writer.write_header_to_file()

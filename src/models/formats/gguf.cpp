@@ -30,6 +30,12 @@ std::optional<StoredType> stored_type_of(const GgufType& type) {
   return std::nullopt;
 }
 
+void dequantize_row(const GgufType& type, const std::byte* source, float* out, int64_t columns) {
+  if (type.blocks) return tensor::dequantize_row(*type.blocks, source, out, columns);
+  for (int64_t i = 0; i < columns; i += type.block_elements, source += type.block_bytes)
+    type.dequantize(source, out + i);
+}
+
 }  // namespace
 
 GgufReader GgufReader::open(const std::filesystem::path& file) {
@@ -106,16 +112,15 @@ void GgufReader::read_into(std::string_view name, const Tensor& target) const {
     }
     return;
   }
-  if (!found.type->blocks) {
+  if (!found.type->blocks && found.type->dequantize == nullptr) {
     throw Error(
-        "{}: tensor {} is stored as {}, which fledge does not compute with; it reads F32, F16, BF16, Q8_0, Q4_0, "
-        "Q4_1, Q4_K and Q6_K",
+        "{}: tensor {} is stored as {}, which fledge does not read; it reads F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, "
+        "Q5_1, Q2_K, Q3_K, Q4_K, Q5_K and Q6_K",
         origin_, quoted_name(name), found.type->name);
   }
   if (target.dtype() != DType::f32 && target.dtype() != DType::f64 && target.dtype() != DType::bf16) refuse();
-  const tensor::BlockType type = *found.type->blocks;
   const int64_t columns = found.shape[found.shape.rank() - 1], rows = target.elements() / columns;
-  const size_t row_bytes = tensor::row_bytes(type, columns),
+  const size_t row_bytes = static_cast<size_t>(columns / found.type->block_elements) * found.type->block_bytes,
                out_bytes = static_cast<size_t>(columns) * tensor::size_of(target.dtype());
   base::parallel_for(rows, std::max<int64_t>(1, (int64_t{1} << 14) / columns), [&](int64_t first, int64_t last) {
     std::vector<float> wide(target.dtype() == DType::f32 ? 0 : static_cast<size_t>(columns));
@@ -123,9 +128,9 @@ void GgufReader::read_into(std::string_view name, const Tensor& target) const {
       const std::byte* source = address(found) + static_cast<size_t>(row) * row_bytes;
       std::byte* out = target.raw() + static_cast<size_t>(row) * out_bytes;
       if (wide.empty()) {
-        tensor::dequantize_row(type, source, reinterpret_cast<float*>(out), columns);
+        dequantize_row(*found.type, source, reinterpret_cast<float*>(out), columns);
       } else {
-        tensor::dequantize_row(type, source, wide.data(), columns);
+        dequantize_row(*found.type, source, wide.data(), columns);
         const auto* values = reinterpret_cast<const std::byte*>(wide.data());
         convert_elements(StoredType::f32, values, target.dtype(), out, columns);
       }

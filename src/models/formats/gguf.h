@@ -43,7 +43,7 @@ class GgufReader {
   /// A matrix in one of fledge's block formats as it is; empty for anything else.
   std::optional<tensor::BlockMatrix> blocks(std::string_view name) const;
   /// Copies a tensor's values into `target` (f32, bf16 or f64, contiguous, same shape); blocks are dequantized. Throws
-  /// where the type is one that fledge cannot compute with.
+  /// where the type is one that fledge cannot read.
   void read_into(std::string_view name, const tensor::Tensor& target) const;
 
  private:

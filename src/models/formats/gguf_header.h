@@ -62,14 +62,16 @@ class GgufMetadata {
   std::vector<std::pair<std::string, GgufValue>> entries_;
 };
 
-/// How a tensor's elements are stored, by the format's own number. Types that fledge cannot compute with are known by
-/// name and size, so that the file's other tensors can be read.
+/// How a tensor's elements are stored, by the format's own number. Types that fledge cannot read are known by name and
+/// size, so that the file's other tensors can be read.
 struct GgufType {
   uint32_t number = 0;
   std::string_view name;  ///< "F32", "Q4_K", ...
   int64_t block_elements = 1;
   uint64_t block_bytes = 4;
   std::optional<tensor::BlockType> blocks = std::nullopt;  ///< one of fledge's block formats
+  /// Values of one block, where it is none of those and can be read all the same.
+  void (*dequantize)(const std::byte* block, float* out) = nullptr;
 
   bool operator==(const GgufType& other) const { return number == other.number; }
 };

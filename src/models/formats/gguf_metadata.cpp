@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "models/formats/gguf_blocks.h"
 #include "models/formats/gguf_header.h"
 #include "models/formats/safetensors_header.h"
 
@@ -111,14 +112,14 @@ constexpr std::array kTypes = {
     GgufType{1, "F16", 1, 2},
     GgufType{2, "Q4_0", 32, 18, BlockType::q4_0},
     GgufType{3, "Q4_1", 32, 20, BlockType::q4_1},
-    GgufType{6, "Q5_0", 32, 22},
-    GgufType{7, "Q5_1", 32, 24},
+    GgufType{6, "Q5_0", 32, 22, BlockType::q5_0},
+    GgufType{7, "Q5_1", 32, 24, {}, dequantize_q5_1},
     GgufType{8, "Q8_0", 32, 34, BlockType::q8_0},
     GgufType{9, "Q8_1", 32, 40},
-    GgufType{10, "Q2_K", 256, 84},
-    GgufType{11, "Q3_K", 256, 110},
+    GgufType{10, "Q2_K", 256, 84, {}, dequantize_q2_k},
+    GgufType{11, "Q3_K", 256, 110, {}, dequantize_q3_k},
     GgufType{12, "Q4_K", 256, 144, BlockType::q4_k},
-    GgufType{13, "Q5_K", 256, 176},
+    GgufType{13, "Q5_K", 256, 176, {}, dequantize_q5_k},
     GgufType{14, "Q6_K", 256, 210, BlockType::q6_k},
     GgufType{15, "Q8_K", 256, 292},
     GgufType{16, "IQ2_XXS", 256, 66},

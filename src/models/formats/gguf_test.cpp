@@ -105,13 +105,13 @@ TEST_F(GgufTest, TensorsHaveTheValuesOfThePackage) {
   int compared = 0;
   for (const GgufTensor& stored : file.tensors()) {
     SCOPED_TRACE(stored.name);
-    const Tensor want = expected.tensor(stored.name, arena_);
-    ASSERT_EQ(stored.shape, want.shape());
     const Tensor got = Tensor::empty(stored.shape, DType::f32, arena_);
-    if (stored.name == "q5_0") {
+    if (stored.name == "iq4_nl") {
       EXPECT_THROW(file.read_into(stored.name, got), base::Error);
       continue;
     }
+    const Tensor want = expected.tensor(stored.name, arena_);
+    ASSERT_EQ(stored.shape, want.shape());
     file.read_into(stored.name, got);
     // Q8_0 and the 4-bit types are one product or a product and a sum in f32 on both sides.
     EXPECT_EQ(got.to_vector<float>(), want.to_vector<float>());
@@ -121,7 +121,7 @@ TEST_F(GgufTest, TensorsHaveTheValuesOfThePackage) {
     EXPECT_EQ(std::vector<float>(doubles.begin(), doubles.end()), want.to_vector<float>());
     ++compared;
   }
-  EXPECT_EQ(compared, 9);
+  EXPECT_EQ(compared, 14);
 }
 
 TEST_F(GgufTest, ViewsShareTheFilesBytes) {
@@ -131,7 +131,8 @@ TEST_F(GgufTest, ViewsShareTheFilesBytes) {
   EXPECT_EQ(file.view("bf16")->dtype(), DType::bf16);
   EXPECT_FALSE(file.view("q8_0"));
   EXPECT_FALSE(file.blocks("f32"));
-  EXPECT_FALSE(file.blocks("q5_0"));
+  EXPECT_FALSE(file.blocks("q5_1"));
+  EXPECT_TRUE(file.blocks("q5_0"));
   const auto blocks = file.blocks("q4_1");
   ASSERT_TRUE(blocks);
   EXPECT_EQ(blocks->rows, 3);
@@ -184,7 +185,7 @@ TEST_F(GgufTest, EncodesWithinTheStepOfEachType) {
   }
   const Tensor large = Tensor::from(std::vector<float>{70000.0f}, {1}, arena_);
   EXPECT_THROW(encode_gguf(large, kGgufF16, "w"), base::Error);
-  EXPECT_THROW(encode_gguf(matrix, *gguf_type_named("q5_0"), "w"), base::Error);
+  EXPECT_THROW(encode_gguf(matrix, *gguf_type_named("q5_k"), "w"), base::Error);
 }
 
 TEST_F(GgufTest, WriterRefusesWhatWasNotPlanned) {

@@ -79,7 +79,7 @@ std::vector<std::byte> encode_gguf(const Tensor& values, const GgufType& type, s
     const tensor::BlockMatrix blocks = tensor::quantize(matrix, *type.blocks, arena);
     std::memcpy(out.data(), blocks.bytes.raw(), row_bytes * static_cast<size_t>(matrix.dim(0)));
   } else {
-    throw Error("{}: {} is not written; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K are", what, type.name);
+    throw Error("{}: {} is not written; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q4_K and Q6_K are", what, type.name);
   }
   return out;
 }

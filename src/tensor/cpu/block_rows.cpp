@@ -38,6 +38,15 @@ uint8_t nibble_of(float value) {
   return static_cast<uint8_t>(std::clamp(static_cast<int>(value), 0, 15));
 }
 
+/// The value of the largest magnitude in a block of 32, the first of several.
+float peak_of(const float* values) {
+  float peak = 0;
+  for (int i = 0; i < 32; ++i) {
+    if (std::fabs(values[i]) > std::fabs(peak)) peak = values[i];
+  }
+  return peak;
+}
+
 }  // namespace
 
 void dequantize_q8_0(const std::byte* block, float* out) {
@@ -87,6 +96,11 @@ void dequantize_q6_k(const std::byte* block, float* out) {
   }
 }
 
+void dequantize_q5_0(const std::byte* block, float* out) {
+  const float d = load_f16(block, 0);
+  for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(q5_0_number(bytes_of(block, 0), i) - 16);
+}
+
 void quantize_q8_0(const float* values, std::byte* block) {
   float largest = 0;
   for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(values[i]));
@@ -98,11 +112,7 @@ void quantize_q8_0(const float* values, std::byte* block) {
 
 void quantize_q4_0(const float* values, std::byte* block) {
   // The value of the largest magnitude becomes exactly -8 * d.
-  float peak = 0;
-  for (int i = 0; i < 32; ++i) {
-    if (std::fabs(values[i]) > std::fabs(peak)) peak = values[i];
-  }
-  const float d = peak / -8.0f, inverse = inverse_of(d);
+  const float d = peak_of(values) / -8.0f, inverse = inverse_of(d);
   store_f16(block, 0, d);
   uint8_t* q = bytes_of(block, 2);
   for (int i = 0; i < 16; ++i) {
@@ -121,6 +131,18 @@ void quantize_q4_1(const float* values, std::byte* block) {
     const uint8_t low = nibble_of((values[i] - minimum) * inverse + 0.5f);
     const uint8_t high = nibble_of((values[i + 16] - minimum) * inverse + 0.5f);
     q[i] = static_cast<uint8_t>(low | high << 4);
+  }
+}
+
+void quantize_q5_0(const float* values, std::byte* block) {
+  const float d = peak_of(values) / -16.0f, inverse = inverse_of(d);
+  store_f16(block, 0, d);
+  uint8_t* q = bytes_of(block, 2);
+  std::fill_n(q, 20, uint8_t{0});
+  for (int i = 0; i < 32; ++i) {
+    const int number = std::clamp(static_cast<int>(values[i] * inverse + 16.5f), 0, 31);
+    q[i / 8] = static_cast<uint8_t>(q[i / 8] | number >> 4 << (i % 8));
+    q[4 + i % 16] = static_cast<uint8_t>(q[4 + i % 16] | (number & 15) << (i < 16 ? 0 : 4));
   }
 }
 

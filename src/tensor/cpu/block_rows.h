@@ -28,16 +28,24 @@ constexpr int q6_k_number(const uint8_t* low, const uint8_t* high, int element) 
   return lower | ((high[half * 32 + lane] >> (2 * quarter)) & 3) << 4;
 }
 
+/// Number q of element `element` (0..31) of a q5_0 block, 0..31.
+constexpr int q5_0_number(const uint8_t* block, int element) {
+  const int nibble = element < 16 ? block[6 + element] & 15 : block[6 + element - 16] >> 4;
+  return nibble | (block[2 + element / 8] >> (element % 8) & 1) << 4;
+}
+
 /// One block of each type: values from bytes and back. `values` and `out` have 32 or 256 elements.
 void dequantize_q8_0(const std::byte* block, float* out);
 void dequantize_q4_0(const std::byte* block, float* out);
 void dequantize_q4_1(const std::byte* block, float* out);
 void dequantize_q4_k(const std::byte* block, float* out);
 void dequantize_q6_k(const std::byte* block, float* out);
+void dequantize_q5_0(const std::byte* block, float* out);
 void quantize_q8_0(const float* values, std::byte* block);
 void quantize_q4_0(const float* values, std::byte* block);
 void quantize_q4_1(const float* values, std::byte* block);
 void quantize_q4_k(const float* values, std::byte* block);
 void quantize_q6_k(const float* values, std::byte* block);
+void quantize_q5_0(const float* values, std::byte* block);
 
 }  // namespace fledge::tensor::cpu

@@ -27,8 +27,12 @@ const QuantizedKernel& quantized_kernel();
 /// Every kernel that can run here, and an emulated AMX kernel where AVX512_VNNI is there; for tests.
 std::vector<const QuantizedKernel*> all_quantized_kernels();
 
+/// The type that products use a weight of `type` as: one with a kernel, which holds the same values.
+constexpr BlockType computed_type(BlockType type) {
+  return type == BlockType::q5_0 ? BlockType::q8_0 : type;
+}
 constexpr PanelKind panel_kind(BlockType type) {
-  return static_cast<PanelKind>(type);
+  return static_cast<PanelKind>(computed_type(type));
 }
 /// The kind that a panel has when it is unpacked.
 constexpr PanelKind wide_kind(BlockType type) {
@@ -37,7 +41,7 @@ constexpr PanelKind wide_kind(BlockType type) {
 }
 /// What is added to numbers so that they are stored unsigned; 0 for types with a minimum.
 constexpr int number_offset(BlockType type) {
-  constexpr int kOffsets[] = {128, 8, 0, 0, 32};
+  constexpr int kOffsets[] = {128, 8, 0, 0, 32, 128};
   return kOffsets[static_cast<size_t>(type)];
 }
 /// Bytes of a panel.

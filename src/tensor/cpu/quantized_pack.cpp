@@ -66,6 +66,9 @@ Numbers numbers_of(BlockType type, const uint8_t* block, int64_t group) {
       case BlockType::q8_0:
         numbers[i] = block[2 + i] ^ 0x80;
         break;
+      case BlockType::q5_0:
+        numbers[i] = static_cast<uint8_t>(q5_0_number(block, static_cast<int>(i)) - 16 + 128);
+        break;
       case BlockType::q4_0:
       case BlockType::q4_1: {
         const uint8_t byte = block[(type == BlockType::q4_0 ? 2 : 4) + i % 16];
@@ -101,6 +104,7 @@ void put_header(BlockType type, const uint8_t* block, int output, uint8_t* heade
 void put_scales(BlockType type, const uint8_t* block, int64_t group, int output, uint8_t* scales) {
   switch (type) {
     case BlockType::q8_0:
+    case BlockType::q5_0:
     case BlockType::q4_0:
       put_f16(block, 0, output, scales);
       break;
@@ -122,7 +126,7 @@ void put_scales(BlockType type, const uint8_t* block, int64_t group, int output,
 }
 
 void put_numbers(BlockType type, const Numbers& numbers, int output, uint8_t* weights) {
-  if (type == BlockType::q8_0) return put_bytes(numbers, output, weights);
+  if (computed_type(type) == BlockType::q8_0) return put_bytes(numbers, output, weights);
   put_nibbles(numbers, output, weights);
   if (type == BlockType::q6_k) put_upper_bits(numbers, output, weights + 256);
 }
