@@ -166,6 +166,54 @@ TEST(GgufTypeTest, FollowsLlamaCppsConvention) {
   EXPECT_EQ(type("blk.0.attn_q.weight", {512, 40}, "q8_0"), "F16");
 }
 
+/// A file with nothing but metadata.
+GgufReader file_of(const GgufMetadata& metadata) {
+  GgufHeader header;
+  header.metadata = metadata;
+  auto bytes = std::make_shared<std::string>(gguf_header_text(header, "x"));
+  return GgufReader::from_memory(bytes, std::as_bytes(std::span(bytes->data(), bytes->size())), "x");
+}
+
+TEST(GgufTokenizerTest, GivesTheTokensOfTheOriginalAlsoFromTheListsAlone) {
+  const std::filesystem::path data = std::filesystem::path(FLEDGE_REFERENCE_DIR) / "tokenizer";
+  const Json texts = base::read_json(data / "kinds.json")["texts"];
+  for (const char* kind : {"bert", "byte_fallback", "gpt2", "qwen2", "llama3", "few_bytes"}) {
+    SCOPED_TRACE(kind);
+    const nn::Tokenizer original = nn::Tokenizer::load(data / kind);
+    GgufMetadata metadata;
+    const Json section = base::read_json(data / kind / "tokenizer.json");
+    add_tokenizer(section, Json(), original.vocabulary_size() + 3, "tokenizer.json", metadata);
+    const nn::Tokenizer whole = tokenizer_of_gguf(file_of(metadata));
+    metadata.remove("tokenizer.huggingface.json");
+    const nn::Tokenizer of_lists = tokenizer_of_gguf(file_of(metadata));
+    for (const Json& entry : texts) {
+      const auto text = entry.get<std::string>();
+      const std::vector<int32_t> ids = original.encode(text, {.add_special = true});
+      ASSERT_EQ(whole.encode(text, {.add_special = true}), ids) << text;
+      EXPECT_EQ(whole.decode(ids), original.decode(ids)) << text;
+      // The lists hold no flags of added tokens; of these texts "<mask>" takes white space along, and in those that are
+      // normalized, "lamplight" and "Élan" are looked for before.
+      constexpr const char* kAdded[] = {"<mask>", "lan", "LAN", "lamplight"};
+      if (std::ranges::any_of(kAdded, [&](const char* part) { return text.find(part) != std::string::npos; })) continue;
+      EXPECT_EQ(of_lists.encode(text, {.add_special = true}), ids) << text;
+      EXPECT_EQ(of_lists.decode(ids), original.decode(ids)) << text;
+    }
+  }
+}
+
+TEST(GgufTokenizerTest, BelievesTheListsWhereTheWholeTokenizerIsAnother) {
+  const Json tokenizer = {{"pre_tokenizer", split_of_gguf("gpt-2", "x").pre_tokenizer},
+                          {"model", {{"type", "BPE"}, {"vocab", {{"a", 0}, {"b", 1}}}, {"merges", Json::array()}}}};
+  GgufMetadata metadata;
+  add_tokenizer(tokenizer, Json(), 2, "tokenizer.json", metadata);
+  for (const char* other : {R"({"model": {"vocab": {"a": 1, "b": 0}}})", R"({"model": {"vocab": {"a": 7}}})", "[]"}) {
+    metadata.set_string("tokenizer.huggingface.json", other);
+    EXPECT_EQ(tokenizer_of_gguf(file_of(metadata)).encode("ab"), (std::vector<int32_t>{0, 1})) << other;
+  }
+  metadata.set_string("tokenizer.huggingface.json", "{");
+  EXPECT_THROW(tokenizer_of_gguf(file_of(metadata)), base::Error);
+}
+
 TEST(GgufTokenizerTest, ComesBackFromAFile) {
   const Json config = {{"bos_token", "<s>"}, {"chat_template", "{{ messages }}"}};
   Json tokenizer = {{"added_tokens", {{{"id", 3}, {"content", "<s>"}, {"special", true}}}},
@@ -174,10 +222,8 @@ TEST(GgufTokenizerTest, ComesBackFromAFile) {
   GgufMetadata metadata;
   add_tokenizer(tokenizer, config, 6, "tokenizer.json", metadata);
   EXPECT_EQ(metadata.require<std::string>("tokenizer.ggml.pre", "x"), "smollm");
-  GgufHeader header;
-  header.metadata = metadata;
-  auto bytes = std::make_shared<std::string>(gguf_header_text(header, "x"));
-  const GgufReader file = GgufReader::from_memory(bytes, std::as_bytes(std::span(bytes->data(), bytes->size())), "x");
+  metadata.remove("tokenizer.huggingface.json");
+  const GgufReader file = file_of(metadata);
   const Json read = tokenizer_json_of_gguf(file);
   EXPECT_EQ(read["model"]["vocab"], tokenizer["model"]["vocab"]);
   EXPECT_EQ(read["model"]["merges"], tokenizer["model"]["merges"]);

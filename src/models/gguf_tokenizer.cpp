@@ -121,9 +121,14 @@ Json byte_level_json(const GgufReader& file, const Lists& lists) {
                {"pre_tokenizer", split.pre_tokenizer},
                {"post_processor", nullptr},
                {"decoder", bytes}};
+  std::optional<int64_t> first, last;
   if (file.metadata().get("tokenizer.ggml.add_bos_token", false, origin)) {
-    json["post_processor"] = template_of(lists, special_id(file, "bos", lists.tokens.size()), {});
+    first = special_id(file, "bos", lists.tokens.size());
   }
+  if (file.metadata().get("tokenizer.ggml.add_eos_token", false, origin)) {
+    last = special_id(file, "eos", lists.tokens.size());
+  }
+  if (first || last) json["post_processor"] = template_of(lists, first, last);
   json["model"] = {{"type", "BPE"},
                    {"dropout", nullptr},
                    {"unk_token", nullptr},
@@ -232,6 +237,8 @@ Json word_piece_json(const GgufReader& file, Lists lists) {
   const std::optional<int64_t> unknown = special_id(file, "unknown", count);
   std::optional<int64_t> first = special_id(file, "cls", count);
   if (!first) first = special_id(file, "bos", count);
+  const bool lowercase = file.metadata().get("tokenizer.ggml.normalizer.lowercase", true, file.origin());
+  const bool strips = file.metadata().get("tokenizer.ggml.normalizer.strip_accents", lowercase, file.origin());
   std::optional<int64_t> last = special_id(file, "seperator", count);  // the format's own spelling
   if (!last) last = special_id(file, "eos", count);
   Json json = {{"added_tokens", added_tokens_of(lists, true)},
@@ -239,8 +246,8 @@ Json word_piece_json(const GgufReader& file, Lists lists) {
                 {{"type", "BertNormalizer"},
                  {"clean_text", true},
                  {"handle_chinese_chars", true},
-                 {"strip_accents", nullptr},
-                 {"lowercase", true}}},
+                 {"strip_accents", strips == lowercase ? Json() : Json(strips)},
+                 {"lowercase", lowercase}}},
                {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
                {"post_processor", template_of(lists, first, last)},
                {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}}}};
@@ -252,10 +259,30 @@ Json word_piece_json(const GgufReader& file, Lists lists) {
   return json;
 }
 
+/// The whole tokenizer.json, which the format has a place for; null where it is not there, or speaks of other tokens
+/// than the lists do (WordPiece's have other names there).
+Json whole_tokenizer(const GgufReader& file, const Lists& lists) {
+  constexpr const char* kKey = "tokenizer.huggingface.json";
+  if (!file.metadata().contains(kKey)) return nullptr;
+  const std::string origin = file.origin() + " (" + kKey + ")";
+  Json json = base::parse_json(file.metadata().require<std::string>(kKey, file.origin()), origin);
+  const auto found = json.is_object() && json.contains("model") && json["model"].is_object()
+                         ? json["model"].value("vocab", Json())
+                         : Json();
+  const bool same_names = file.metadata().get<std::string>("tokenizer.ggml.model", "", file.origin()) != "bert";
+  if (!found.is_object()) return nullptr;
+  for (const auto& [name, id] : found.items()) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= lists.tokens.size()) return nullptr;
+    if (same_names && lists.tokens[id.get<size_t>()] != name) return nullptr;
+  }
+  return json;
+}
+
 }  // namespace
 
 Json tokenizer_json_of_gguf(const GgufReader& file) {
   Lists lists = read_lists(file);
+  if (Json whole = whole_tokenizer(file, lists); !whole.is_null()) return whole;
   const auto model = file.metadata().require<std::string>("tokenizer.ggml.model", file.origin());
   Json json;
   if (model == "gpt2") {

@@ -9,8 +9,9 @@
 namespace fledge::models {
 
 /// The content of Hugging Face's tokenizer.json for the tokenizer in a GGUF file: byte-level BPE ("gpt2", with the
-/// split that tokenizer.ggml.pre names), SentencePiece BPE ("llama") or WordPiece ("bert"). Throws Error naming the
-/// file and the key where something is missing or not supported.
+/// split that tokenizer.ggml.pre names), SentencePiece BPE ("llama") or WordPiece ("bert"). Where the file holds the
+/// whole under tokenizer.huggingface.json, for the same tokens, it is that. Throws Error naming the file and the key
+/// where something is missing or not supported.
 base::Json tokenizer_json_of_gguf(const GgufReader& file);
 
 /// The content of tokenizer_config.json: the names of the special tokens and the chat template.
@@ -20,8 +21,8 @@ base::Json tokenizer_config_of_gguf(const GgufReader& file);
 nn::Tokenizer tokenizer_of_gguf(const GgufReader& file);
 
 /// Adds the tokenizer's part of a GGUF file's metadata for a tokenizer.json and a tokenizer_config.json. A vocabulary
-/// smaller than the model's `vocabulary_size` is filled with unused tokens. Throws Error naming `origin` where GGUF has
-/// no name for this kind of tokenizer.
+/// smaller than the model's `vocabulary_size` is filled with unused tokens. The whole tokenizer.json is put in too.
+/// Throws Error naming `origin` where GGUF has no name for this kind of tokenizer.
 void add_tokenizer(const base::Json& tokenizer, const base::Json& config, int64_t vocabulary_size,
                    const std::string& origin, GgufMetadata& metadata);
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "models/gguf_tokenizer.h"
@@ -54,15 +55,53 @@ std::string token_name(const Json& config, const char* key) {
   return found->is_object() ? base::json_get<std::string>(*found, "content", "", "tokenizer_config.json") : "";
 }
 
-/// Whether the post-processor puts the token before a text.
-bool begins_with(const Json& processor, const std::string& token) {
-  if (!processor.is_object()) return false;
+/// The tokens that a post-processor puts before and behind a text; empty where there is none.
+struct Frame {
+  std::string first, last;
+};
+
+Frame frame_of(const Json& processor, const std::string& origin) {
+  Frame frame;
+  if (!processor.is_object()) return frame;
   if (processor.contains("processors") && processor["processors"].is_array()) {
-    return std::ranges::any_of(processor["processors"], [&](const Json& part) { return begins_with(part, token); });
+    for (const Json& part : processor["processors"]) {
+      Frame inner = frame_of(part, origin);
+      if (!inner.first.empty()) frame.first = std::move(inner.first);
+      if (!inner.last.empty()) frame.last = std::move(inner.last);
+    }
+    return frame;
   }
-  if (!processor.contains("single") || !processor["single"].is_array() || processor["single"].empty()) return false;
-  const Json& first = processor["single"][0];
-  return first.is_object() && first.contains("SpecialToken") && first["SpecialToken"].value("id", "") == token;
+  // BertProcessing and RobertaProcessing: ["[CLS]", 101].
+  const auto named = [&](const char* key) {
+    const Json token = processor.value(key, Json());
+    return token.is_array() && !token.empty() && token[0].is_string() ? token[0].get<std::string>() : std::string();
+  };
+  frame = {named("cls"), named("sep")};
+  const Json single = processor.value("single", Json());
+  if (!single.is_array() || single.empty()) return frame;
+  const auto special = [&](const Json& item) {
+    const Json token = item.is_object() ? item.value("SpecialToken", Json()) : Json();
+    return token.is_object() ? base::json_get<std::string>(token, "id", "", origin) : std::string();
+  };
+  return {special(single.front()), single.size() > 1 ? special(single.back()) : std::string()};
+}
+
+std::optional<size_t> id_of(const std::vector<Token>& tokens, const std::string& text) {
+  const auto found = std::ranges::find(tokens, text, &Token::text);
+  return text.empty() || found == tokens.end() ? std::nullopt : std::optional<size_t>(found - tokens.begin());
+}
+
+/// What goes around a text. In these files it is called "bos" and "eos" whatever its name in the model ([CLS], [SEP]).
+void add_frame(const Frame& frame, const std::vector<Token>& tokens, GgufMetadata& metadata) {
+  const auto add = [&](const std::string& token, const char* name) {
+    const std::optional<size_t> id = id_of(tokens, token);
+    const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name);
+    if (id && !metadata.contains(key)) metadata.set_u32(key, static_cast<int64_t>(*id));
+    const bool is_that = id && metadata.find(key)->content == *id;
+    metadata.set_bool(fmt::format("tokenizer.ggml.add_{}_token", name), is_that);
+  };
+  add(frame.first, "bos");
+  add(frame.last, "eos");
 }
 
 void add_special_ids(const std::vector<Token>& tokens, const Json& config, GgufMetadata& metadata) {
@@ -73,12 +112,8 @@ void add_special_ids(const std::vector<Token>& tokens, const Json& config, GgufM
                                   {"cls_token", "cls"},
                                   {"sep_token", "seperator"},
                                   {"mask_token", "mask"}}) {
-    const std::string text = token_name(config, name);
-    if (text.empty()) continue;
-    const auto found = std::ranges::find(tokens, text, &Token::text);
-    if (found != tokens.end()) {
-      metadata.set_u32(fmt::format("tokenizer.ggml.{}_token_id", key), found - tokens.begin());
-    }
+    const std::optional<size_t> id = id_of(tokens, token_name(config, name));
+    if (id) metadata.set_u32(fmt::format("tokenizer.ggml.{}_token_id", key), static_cast<int64_t>(*id));
   }
 }
 
@@ -119,6 +154,14 @@ bool is_byte_token(const std::string& text) {
   return text.size() == 6 && text.starts_with("<0x") && text.ends_with('>');
 }
 
+void add_bert_normalizer(const Json& normalizer, const std::string& origin, GgufMetadata& metadata) {
+  if (!normalizer.is_object()) return;
+  const bool lowercase = base::json_get(normalizer, "lowercase", true, origin);
+  metadata.set_bool("tokenizer.ggml.normalizer.lowercase", lowercase);
+  const Json strips = normalizer.value("strip_accents", Json());
+  metadata.set_bool("tokenizer.ggml.normalizer.strip_accents", strips.is_boolean() ? strips.get<bool>() : lowercase);
+}
+
 /// Puts the kind of tokenizer in; may rename tokens as the format wants them.
 void add_model(const Json& tokenizer, std::vector<Token>& tokens, const std::string& origin, GgufMetadata& metadata) {
   const Json& model = tokenizer["model"];
@@ -131,6 +174,7 @@ void add_model(const Json& tokenizer, std::vector<Token>& tokens, const std::str
     }
     metadata.set_string("tokenizer.ggml.model", "bert");
     metadata.set_string("tokenizer.ggml.pre", "jina-v2-en");
+    add_bert_normalizer(tokenizer.value("normalizer", Json()), origin, metadata);
     return;
   }
   if (type != "BPE")
@@ -173,9 +217,9 @@ void add_tokenizer(const Json& tokenizer, const Json& config, int64_t vocabulary
   metadata.set_array("tokenizer.ggml.tokens", GgufValueType::string, std::move(texts));
   metadata.set_array("tokenizer.ggml.token_type", GgufValueType::i32, std::move(kinds));
   add_special_ids(named, config, metadata);
-  const std::string begin = token_name(config, "bos_token");
-  metadata.set_bool("tokenizer.ggml.add_bos_token",
-                    !begin.empty() && begins_with(tokenizer.value("post_processor", Json()), begin));
+  add_frame(frame_of(tokenizer.value("post_processor", Json()), origin), named, metadata);
+  // The format's own place for what the lists cannot say: normalizers, flags of added tokens, other patterns.
+  metadata.set_string("tokenizer.huggingface.json", tokenizer.dump());
   if (config.is_object() && config.contains("chat_template") && config["chat_template"].is_string()) {
     metadata.set_string("tokenizer.chat_template", config["chat_template"].get<std::string>());
   }
