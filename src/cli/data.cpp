@@ -97,6 +97,7 @@ void add_data_command(CLI::App& app, Context& context) {
     context.run = [get_options, &context] { run_data_get(*get_options, context.common); };
   });
 
+  add_data_inspect_command(*data, context);
   add_data_prepare_command(*data, context);
 }
 

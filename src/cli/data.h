@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -32,15 +33,29 @@ struct DataPrepareOptions {
   bool json = false;
 };
 
-/// `fledge data` with its commands list, get and prepare.
+struct DataInspectOptions {
+  std::string file, model;
+  std::string chat_template;  ///< empty: the model's own
+  std::vector<std::string> add_tokens;
+  std::string objective = "chat", train_on = "all";
+  int64_t sequence_length = 0;  ///< 0: the model's context
+  int64_t examples = 3;
+  bool json = false;
+};
+
+/// `fledge data` with its commands list, get, inspect and prepare.
 void add_data_command(CLI::App& app, Context& context);
 
 void add_data_prepare_command(CLI::App& data, Context& context);
+
+void add_data_inspect_command(CLI::App& data, Context& context);
 
 /// The catalogue of named corpora.
 void run_data_list(const DataListOptions& options);
 /// Brings a corpus; prints the paths of its files.
 void run_data_get(const DataGetOptions& options, const CommonOptions& common);
+/// Shows what a chat file would teach a model.
+void run_data_inspect(const DataInspectOptions& options, const CommonOptions& common);
 /// Tokenizes text files into a data set.
 void run_data_prepare(const DataPrepareOptions& options, const CommonOptions& common);
 

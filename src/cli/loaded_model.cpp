@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "cli/chat_session.h"
 #include "models/gguf_model.h"
 #include "tensor/cpu_features.h"
 
@@ -40,7 +41,7 @@ int32_t end_token_of(OpenedModel& opened, const nn::Tokenizer& tokenizer) {
 std::vector<int32_t> end_tokens_of(OpenedModel& opened, const nn::Tokenizer& tokenizer) {
   std::set<int32_t> tokens;
   if (const auto end = tokenizer.end_token()) tokens.insert(*end);
-  const base::Json config = opened.model().generation_config();
+  const base::Json config = generation_config_of(opened);
   const auto found = config.find("eos_token_id");
   if (found != config.end()) {
     for (const base::Json& token : found->is_array() ? *found : base::Json::array({*found})) {

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "models/formats/model_folder.h"
 #include "models/formats/safetensors.h"
 #include "models/model_io.h"
 #include "tensor/elementwise.h"
@@ -96,7 +97,8 @@ TrainingState state_from_json(const base::Json& json, const std::string& origin)
 }
 
 void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to) {
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+                           models::kGenerationConfigFile}) {
     if (std::filesystem::exists(from / name)) base::write_file(to / name, base::read_file(from / name));
   }
 }

@@ -1,8 +1,10 @@
 #include "train/objective.h"
 
 #include "base/error.h"
+#include "train/objectives/chat.h"
 #include "train/objectives/distillation/distillation.h"
 #include "train/objectives/next_token.h"
+#include "train/objectives/preference.h"
 
 namespace fledge::train {
 
@@ -36,10 +38,18 @@ models::ForwardInput forward_input(const Batch& batch) {
 
 namespace {
 
-std::unique_ptr<Objective> make_plain_objective(const Recipe& recipe, const BatchSource& /*source*/) {
+std::unique_ptr<Objective> make_plain_objective(const Recipe& recipe, const BatchSource& source) {
   const std::string& kind = recipe.objective.kind;
   if (kind == "next_token") return std::make_unique<NextToken>();
-  throw base::UsageError("objective.kind is \"{}\"; it can be next_token", kind);
+  if (kind == "chat") return std::make_unique<Chat>(source);
+  if (chat_purpose_of(kind)) {
+    const auto& settings = recipe.objective;
+    return std::make_unique<Preference>(kind,
+                                        PreferenceOptions{settings.beta, settings.label_smoothing,
+                                                          settings.desirable_weight, settings.undesirable_weight},
+                                        source);
+  }
+  throw base::UsageError("objective.kind is \"{}\", which is not known", kind);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <span>
@@ -9,6 +10,8 @@
 
 #include "base/json.h"
 #include "models/language_model.h"
+#include "nn/memory.h"
+#include "tensor/process_group.h"
 #include "train/data/batch.h"
 #include "train/data/batch_source.h"
 #include "train/recipe.h"
@@ -30,6 +33,17 @@ struct ObjectiveResult {
   Sums sums;                    ///< of anything else that is worth showing
 };
 
+/// What an objective may use before the first step.
+struct RunContext {
+  models::LanguageModel& model;  ///< with the values that training starts from, also where a run is resumed
+  nn::Memory& memory;
+  tensor::DType activation_type;
+  const BatchSource& source;
+  int64_t rows;                  ///< of a micro-batch
+  std::filesystem::path folder;  ///< of the run
+  tensor::ProcessGroup& processes;
+};
+
 /// What training minimises, over a model's outputs on a batch.
 class Objective {
  public:
@@ -44,6 +58,8 @@ class Objective {
   /// Called once the model's values are there, before the first step, and not on the shape-only device: the place to
   /// load a teacher or to compute what a frozen model says of the data.
   virtual void start(models::LanguageModel& /*model*/, const BatchSource& /*source*/) {}
+  /// The same with all that there is; calls start().
+  virtual void begin(const RunContext& run) { start(run.model, run.source); }
 
   /// What a user should know once start() is through.
   virtual std::vector<std::string> notes() const { return {}; }

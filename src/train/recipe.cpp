@@ -203,6 +203,13 @@ void check_data(const Recipe& recipe, std::string_view origin) {
                      origin);
   if (!data.text.empty() && data.tokenizer.empty())
     throw UsageError("{}: data.text needs data.tokenizer, the folder of a tokenizer", origin);
+  const std::string& kind = recipe.objective.kind;
+  const bool learns_chats = kind == "chat" || kind == "dpo" || kind == "orpo" || kind == "kto";
+  if (learns_chats && (recipe.model.path.empty() || data.path.empty()))
+    throw UsageError("{}: objective.kind = \"{}\" needs model.path, a model to start from, and data.path, a chat file",
+                     origin, kind);
+  if (!learns_chats && !data.add_tokens.empty())
+    throw UsageError("{}: data.add_tokens has a meaning for chats alone, and objective.kind is \"{}\"", origin, kind);
   if (recipe.samples.every > 0 && recipe.samples.prompts.empty())
     throw UsageError("{}: samples.every = {} needs samples.prompts, a list of beginnings", origin,
                      recipe.samples.every);

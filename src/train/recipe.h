@@ -36,10 +36,18 @@ struct Recipe {
     std::vector<std::string> text;
     std::string tokenizer;
     bool separate_documents = true;
+    bool strict = false;
+    std::vector<std::string> add_tokens;
     double val_fraction = 0.05;
   } data;
+  struct Chat {
+    std::string template_name;
+    std::string train_on = "all";
+  } chat;
   struct Objective {
     std::string kind = "next_token";
+    double beta = 0.1, label_smoothing = 0.0;
+    double desirable_weight = 1.0, undesirable_weight = 1.0;
   } objective;
   struct Distillation {
     std::string teacher;
@@ -69,6 +77,7 @@ struct Recipe {
     double min_ratio = 0.1;
   } schedule;
   std::string precision = "auto";
+  std::string recompute = "none";
   struct Batch {
     int64_t sequences = 8;
     int64_t sequence_length = 512;

@@ -33,6 +33,9 @@ std::vector<RecipeKey> make_keys() {
   text("precision", FLEDGE_MEMBER(precision), {"auto", "bf16", "f32"},
        "Arithmetic of the matrix products. bf16 keeps f32 masters of the weights; auto is bf16 where the machine "
        "multiplies it faster than f32.");
+  text("recompute", FLEDGE_MEMBER(recompute), {"none", "blocks"},
+       "What the backward pass computes again instead of keeping it. blocks: all but the input of every block, for a "
+       "third more arithmetic and much less memory; the result is the same, bit for bit.");
   number("steps", FLEDGE_MEMBER(steps), 0, kMany,
          "Optimizer steps of the whole run. 0: from epochs or minutes; exactly one of the three is given.");
   number("epochs", FLEDGE_MEMBER(epochs), 0, 1e6, "Length of the run as passes over the training data.");
@@ -92,9 +95,31 @@ std::vector<RecipeKey> make_keys() {
   text("data.separate_documents", FLEDGE_MEMBER(data.separate_documents), {},
        "Whether attention stops at the borders of documents that share a sequence.");
   number("data.val_fraction", FLEDGE_MEMBER(data.val_fraction), 0, 0.5,
-         "Share of the documents of data.text that is kept for validation.");
+         "Share of the documents of data.text, or of the conversations of a chat file, that is kept for validation.");
+  text("data.strict", FLEDGE_MEMBER(data.strict), {},
+       "Stop at the first record of a chat file that cannot be used, instead of skipping and counting such.");
+  text("data.add_tokens", FLEDGE_MEMBER(data.add_tokens), {},
+       "Special tokens to add to the vocabulary for a chat template. Their rows of the embedding begin as the mean of "
+       "the others.");
 
-  text("objective.kind", FLEDGE_MEMBER(objective.kind), {"next_token"}, "What is learned.");
+  text("chat.template", FLEDGE_MEMBER(chat.template_name), {},
+       "How conversations become text: chatml, zephyr or a file with a template. Empty: the model's own.");
+  text("chat.train_on", FLEDGE_MEMBER(chat.train_on), {"all", "last"},
+       "Which of the assistant's turns are learned. last is for templates that write earlier turns in another way.");
+
+  text("objective.kind", FLEDGE_MEMBER(objective.kind), {"next_token", "chat", "dpo", "orpo", "kto"},
+       "What is learned: the next token of texts; the assistant's tokens in conversations; which of two answers is "
+       "better "
+       "(dpo, orpo); which answers are good (kto).");
+  above(number("objective.beta", FLEDGE_MEMBER(objective.beta), 0, 100,
+               "dpo and kto: how strongly the model is held to the one it started from; orpo: the weight of the odds "
+               "ratio beside the loss of the chosen answer."));
+  number("objective.label_smoothing", FLEDGE_MEMBER(objective.label_smoothing), 0, 0.5,
+         "dpo: share of the pairs that are taken to be labelled the wrong way round.");
+  number("objective.desirable_weight", FLEDGE_MEMBER(objective.desirable_weight), 0, 1000,
+         "kto: weight of the good answers.");
+  number("objective.undesirable_weight", FLEDGE_MEMBER(objective.undesirable_weight), 0, 1000,
+         "kto: weight of the bad answers.");
 
   text("distillation.teacher", FLEDGE_MEMBER(distillation.teacher), {},
        "A model to learn from beside the labels: a folder, a name in the store or a GGUF file, with the vocabulary of "

@@ -6,6 +6,9 @@
 #include "models/model_io.h"
 #include "models/store.h"
 #include "tensor/cpu_features.h"
+#include "train/data/prepare_chat.h"
+#include "train/data/tokenizer_adapter.h"
+#include "train/grow_vocabulary.h"
 #include "train/layer_selection.h"
 #include "train/new_model.h"
 #include "train/tokenizer_source.h"
@@ -82,7 +85,12 @@ void initialize_values(const Recipe& recipe, const Objective& objective, models:
   if (!recipe.model.is_given()) return;
   const auto may_lack = [&](const std::string& name) { return objective.may_be_new(name); };
   if (!recipe.model.path.empty()) {
-    models::read_values(model, models::resolve_model(recipe.model.path), may_lack);
+    const std::filesystem::path whole = models::resolve_model(recipe.model.path);
+    if (recipe.data.add_tokens.empty()) {
+      models::read_values(model, whole, may_lack);
+    } else {
+      read_values_of_smaller_vocabulary(model, whole, may_lack);
+    }
     return;
   }
   const std::filesystem::path path = models::resolve_model(recipe.model.layers_from);
@@ -100,10 +108,37 @@ std::string recipe_identity(const Recipe& recipe, const BatchSource& source) {
   deciding.checkpoints = fresh.checkpoints;
   deciding.max_minutes = 0.0;
   deciding.distillation.cache.clear();
+  deciding.recompute = fresh.recompute;
   deciding.data.path.clear();
   deciding.data.text.clear();
   deciding.data.tokenizer.clear();
   return fmt::format("{:016x}", base::stable_hash(source.identity(), base::stable_hash(to_toml(deciding))));
+}
+
+void prepare_recipe_chats(const Recipe& recipe, ChatPurpose purpose, const ChatModel& model,
+                          const std::filesystem::path& folder) {
+  const auto stamp = [](const std::filesystem::path& path) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(path, error);
+    if (error) throw base::Error("{}: cannot be read ({})", path.string(), error.message());
+    return fmt::format("{} {} {}", path.string(), size,
+                       std::filesystem::last_write_time(path).time_since_epoch().count());
+  };
+  const std::string source =
+      fmt::format("chats {}\npurpose {}\ntokenizer {}\ntemplate {:016x}\ntrain_on {}\nstrict {}\nval_fraction {}\n",
+                  stamp(recipe.data.path), static_cast<int>(purpose), tokenizer_hash(*model.tokenizer),
+                  base::stable_hash(model.chat_template->source()), recipe.chat.train_on, recipe.data.strict,
+                  recipe.data.val_fraction);
+  std::error_code error;
+  if (std::filesystem::exists(folder / kSourceFile, error) && base::read_file(folder / kSourceFile) == source) return;
+  PrepareChatOptions options;
+  options.inputs = {recipe.data.path};
+  options.out = folder;
+  options.reading = {purpose, recipe.data.strict};
+  options.turns = recipe.chat.train_on == "last" ? TrainedTurns::last : TrainedTurns::all;
+  options.validation_fraction = recipe.data.val_fraction;
+  prepare_chat(options, model);
+  base::write_file(folder / kSourceFile, source);
 }
 
 void prepare_recipe_data(const Recipe& recipe, const std::filesystem::path& folder) {

@@ -6,7 +6,9 @@
 
 #include "models/language_model.h"
 #include "tensor/process_group.h"
+#include "train/chat_model.h"
 #include "train/data/batch_source.h"
+#include "train/data/chat_example.h"
 #include "train/objective.h"
 #include "train/recipe.h"
 
@@ -31,6 +33,10 @@ void initialize_values(const Recipe& recipe, const Objective& objective, models:
 /// A hash of the keys that decide what is computed, and of the data. Folders, names, threads, evaluation, samples and
 /// checkpoints may change between a run and its resumption; these may not.
 std::string recipe_identity(const Recipe& recipe, const BatchSource& source);
+
+/// Prepares the chat file of a recipe into `folder`, unless it holds just that already.
+void prepare_recipe_chats(const Recipe& recipe, ChatPurpose purpose, const ChatModel& model,
+                          const std::filesystem::path& folder);
 
 /// Prepares the text files of a recipe into `folder`, unless it holds just that already.
 void prepare_recipe_data(const Recipe& recipe, const std::filesystem::path& folder);

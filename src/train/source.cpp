@@ -1,5 +1,6 @@
 #include "train/source.h"
 
+#include "train/chat_source.h"
 #include "train/run_setup.h"
 #include "train/token_source.h"
 
@@ -7,6 +8,16 @@ namespace fledge::train {
 
 std::unique_ptr<BatchSource> make_source(const Recipe& recipe, const std::filesystem::path& run_folder,
                                          tensor::ProcessGroup& processes) {
+  if (const auto purpose = chat_purpose_of(recipe.objective.kind)) {
+    const ChatModel model = open_chat_model(recipe.model.path, recipe.chat.template_name, recipe.data.add_tokens);
+    std::filesystem::path folder = recipe.data.path;
+    if (!std::filesystem::is_directory(folder)) {
+      folder = run_folder / "data";
+      if (processes.rank() == 0) prepare_recipe_chats(recipe, *purpose, model, folder);
+      processes.barrier();
+    }
+    return std::make_unique<ChatSource>(recipe, folder, model.context_length);
+  }
   std::filesystem::path data_folder = recipe.data.path;
   if (!recipe.data.text.empty()) {
     data_folder = run_folder / "data";

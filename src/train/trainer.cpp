@@ -90,7 +90,8 @@ RunPlan Trainer::plan() const {
   const auto [begin, end] = shard_bounds(model->parameters().flat_size(), processes_);
   AdamW optimizer(model->parameters(), memory, optimizer_options(recipe_), begin, end);
   const auto alone = tensor::make_single_process();
-  TrainingStep step(*model, memory, *objective, optimizer, *alone, {.activation_type = activation_type_});
+  TrainingStep step(*model, memory, *objective, optimizer, *alone,
+                    {.activation_type = activation_type_, .recomputes_blocks = recipe_.recompute == "blocks"});
   Batch batch;
   source_->shape(batch_plan().rows, memory.activations, batch);
   const int64_t first_sample = 0;
@@ -133,13 +134,15 @@ void Trainer::start(Session& session, bool resume) {
       std::make_unique<AdamW>(session.model->parameters(), session.memory, optimizer_options(recipe_), begin, end);
   session.training_step = std::make_unique<TrainingStep>(
       *session.model, session.memory, *session.objective, *session.optimizer, processes_,
-      StepOptions{activation_type_, recipe_.optimizer.clip_norm, static_cast<uint64_t>(recipe_.run.seed)});
+      StepOptions{activation_type_, recipe_.optimizer.clip_norm, static_cast<uint64_t>(recipe_.run.seed),
+                  recipe_.recompute == "blocks"});
   session.batches.resize(static_cast<size_t>(batch_plan().micro_batches()));
   session.first_samples.resize(session.batches.size());
 
   const std::filesystem::path checkpoint = resume ? models::newest_checkpoint(run_folder_) : std::filesystem::path();
   initialize_values(recipe_, *session.objective, *session.model);
-  session.objective->start(*session.model, *source_);
+  session.objective->begin(
+      {*session.model, session.memory, activation_type_, *source_, batch_plan().rows, run_folder_, processes_});
   if (checkpoint.empty()) {
     decide_steps(session);
   } else {

@@ -33,6 +33,7 @@ double TrainingStep::accumulate_gradients(int64_t step, std::span<const Batch> b
   double loss = 0.0;
   for (size_t index = 0; index < batches.size(); ++index) {
     grad::Graph graph(memory_.activations, memory_.encodings, options_.activation_type, true);
+    graph.set_recomputes_blocks(options_.recomputes_blocks);
     graph.set_random_state({options_.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(first_samples[index])});
     ObjectiveResult result = objective_.evaluate(graph, model_, batches[index], scale);
     loss += scale * tensor::sum(result.token_losses);

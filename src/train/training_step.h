@@ -15,8 +15,9 @@ namespace fledge::train {
 
 struct StepOptions {
   tensor::DType activation_type = tensor::DType::f32;
-  double clip_norm = 1.0;  ///< largest global norm of the gradient; 0: no clipping
-  uint64_t seed = 0;       ///< of dropout
+  double clip_norm = 1.0;          ///< largest global norm of the gradient; 0: no clipping
+  uint64_t seed = 0;               ///< of dropout
+  bool recomputes_blocks = false;  ///< see grad::recomputed()
 };
 
 struct StepResult {

@@ -166,6 +166,62 @@ void ChatEncoder::encode_key(std::string_view key, std::vector<int32_t>& ids) co
       [&](std::string_view text) { tokenizer_.encode_to(text, {.add_special = false, .match_special = false}, ids); });
 }
 
+std::vector<size_t> ChatEncoder::places_by_prefix(std::string_view key, std::span<const size_t> borders,
+                                                  std::span<const int32_t> ids) const {
+  std::vector<size_t> places;
+  for (const size_t border : borders) {
+    std::vector<int32_t> before;
+    encode_key(key.substr(0, border), before);
+    const auto end = std::ranges::mismatch(before, ids).in2 - ids.begin();
+    const bool is_whole = static_cast<size_t>(end) == before.size();
+    places.push_back(std::min(ids.size(), static_cast<size_t>(end) + (is_whole ? 0 : 1)));
+  }
+  return places;
+}
+
+std::vector<int32_t> ChatEncoder::encode_with_borders(std::string_view key, std::span<const size_t> borders,
+                                                      std::vector<size_t>& places) const {
+  std::vector<int32_t> ids;
+  encode_key(key, ids);
+  places.clear();
+  std::vector<size_t> ends;  // of each token, in bytes of the text
+  size_t bytes = 0;
+  for (const int32_t id : ids) ends.push_back(bytes += tokenizer_.token_bytes(id).size());
+  const auto text_bytes = [&](std::string_view part) {
+    size_t count = 0;
+    const auto add = [&](std::string_view text) { count += text.size(); };
+    split_key(part, add, add);
+    return count;
+  };
+  if (tokenizer_.parts().decoding || bytes != text_bytes(key)) {
+    places = places_by_prefix(key, borders, ids);
+    return ids;
+  }
+  size_t done = 0, passed = 0;  // of the key and of the text
+  for (size_t index = 0; index < borders.size(); ++index) {
+    passed += text_bytes(key.substr(done, borders[index] - done));
+    done = borders[index];
+    const auto place = static_cast<size_t>(std::ranges::lower_bound(ends, passed) - ends.begin());
+    const size_t end = passed == 0 ? 0 : ends[place];
+    if (end == passed) {
+      places.push_back(passed == 0 ? 0 : place + 1);
+      continue;
+    }
+    // A token reaches across: the rest is encoded by itself.
+    ids.clear();
+    std::vector<size_t> ignored, rest_places;
+    ids = encode_with_borders(key.substr(0, done), borders.first(index), ignored);
+    places.push_back(ids.size());
+    std::vector<size_t> rest_borders(borders.begin() + static_cast<int64_t>(index) + 1, borders.end());
+    for (size_t& border : rest_borders) border -= done;
+    const std::vector<int32_t> rest = encode_with_borders(key.substr(done), rest_borders, rest_places);
+    for (const size_t rest_place : rest_places) places.push_back(ids.size() + rest_place);
+    ids.insert(ids.end(), rest.begin(), rest.end());
+    return ids;
+  }
+  return ids;
+}
+
 /// Cuts the key behind the last message's content.
 std::string ChatEncoder::without_end_of_turn(std::string key, const base::OrderedJson& messages) const {
   const auto& last = messages.at(messages.size() - 1);

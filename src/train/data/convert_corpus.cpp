@@ -52,6 +52,33 @@ void convert_austen(const filesystem::path& root, const filesystem::path& out) {
   lines.commit();
 }
 
+void convert_chitchat(const filesystem::path& root, const filesystem::path& out) {
+  const filesystem::path path = root / "chitchat_dataset/dataset.json";
+  const base::Json all = base::read_json(path);
+  base::AtomicFile lines(out / "chitchat.jsonl");
+  if (!all.is_object()) throw base::Error("{}: an object of conversations was expected", path.string());
+  for (const auto& [id, conversation] : all.items()) {
+    base::OrderedJson messages = base::OrderedJson::array();
+    std::string last_sender;
+    for (const base::Json& turn : base::json_require<base::Json>(conversation, "messages", path.string())) {
+      for (const base::Json& part : turn) {
+        const auto text = base::json_require<std::string>(part, "text", path.string());
+        const auto sender = base::json_require<std::string>(part, "sender", path.string());
+        if (text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
+        if (!messages.empty() && sender == last_sender) {
+          std::string& content = messages.back()["content"].get_ref<std::string&>();
+          content += "\n" + text;
+          continue;
+        }
+        messages.push_back({{"role", messages.size() % 2 == 0 ? "user" : "assistant"}, {"content", text}});
+        last_sender = sender;
+      }
+    }
+    if (messages.size() >= 2) lines.write(json_line({{"id", id}, {"messages", messages}}));
+  }
+  lines.commit();
+}
+
 std::vector<std::string_view> dictionary_entries(std::string_view text) {
   std::vector<std::string_view> entries;
   size_t entry_begin = std::string_view::npos;

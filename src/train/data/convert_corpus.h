@@ -11,6 +11,10 @@ namespace fledge::train {
 /// empty lines between them, and austen.jsonl, {"title": ..., "text": ...} a line.
 void convert_austen(const std::filesystem::path& root, const std::filesystem::path& out);
 
+/// The conversations of an unpacked chitchat-dataset: chitchat.jsonl, {"id", "messages"} a line. Who speaks first is
+/// the user; what one says before the other answers is one message, with a line for each part.
+void convert_chitchat(const std::filesystem::path& root, const std::filesystem::path& out);
+
 /// The dictionary of an unpacked dict-gcide in UTF-8: gcide.txt, as it is, and gcide.jsonl, {"text": ...} an entry.
 void convert_gcide(const std::filesystem::path& root, const std::filesystem::path& out);
 

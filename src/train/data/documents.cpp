@@ -1,59 +1,18 @@
 #include "train/data/documents.h"
 
-#include <zlib.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <deque>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "train/data/input_file.h"
 
 namespace fledge::train {
 namespace {
 
 namespace filesystem = std::filesystem;
 
-constexpr size_t kReadBytes = size_t{1} << 20;
 constexpr size_t kMaximumLineBytes = size_t{1} << 30;
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-
-/// A file read from its beginning to its end, unpacked where it is compressed by gzip.
-class InputFile {
- public:
-  explicit InputFile(const filesystem::path& path) : path_(path) {
-    std::error_code error;
-    if (!filesystem::exists(path, error)) throw base::Error("{}: there is no such file", path.string());
-    if (!filesystem::is_regular_file(path, error))
-      throw base::Error("{}: a plain file was expected (it is read twice)", path.string());
-    file_ = gzopen(path.c_str(), "rbe");
-    if (file_ == nullptr) throw base::Error("{}: cannot be opened ({})", path.string(), std::strerror(errno));
-    gzbuffer(file_, kReadBytes);
-  }
-  ~InputFile() { gzclose(file_); }
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
-
-  /// Appends the next bytes; false at the end.
-  bool append_to(std::string& text) {
-    const size_t old = text.size();
-    text.resize(old + kReadBytes);
-    const int count = gzread(file_, text.data() + old, kReadBytes);
-    text.resize(old + static_cast<size_t>(std::max(count, 0)));
-    int code = Z_OK;
-    const char* message = gzerror(file_, &code);
-    // A compressed file that was cut short gives its last bytes and then this error, or only the error.
-    if (count < 0 || (count == 0 && code != Z_OK && code != Z_STREAM_END))
-      throw base::Error("{}: cannot be read ({})", path_.string(), code == Z_ERRNO ? std::strerror(errno) : message);
-    return count > 0;
-  }
-  int64_t offset() const { return gzoffset(file_); }
-
- private:
-  filesystem::path path_;
-  gzFile file_;
-};
 
 bool is_space(uint32_t character) {
   return (character >= 0x09 && character <= 0x0d) || character == 0x20 || character == 0x85 || character == 0xa0 ||

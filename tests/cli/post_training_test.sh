@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# From a base model to one that answers and prefers: inspecting chats, fine-tuning, preferences, exact resume.
+. "$(dirname "$0")/check.sh"
+
+mkdir "$work/home"
+cd "$work/home"
+for line in $(seq 1 300); do
+  echo "Line $line of a little text about number $((line * 7919 % 1000)) and the sea, the sea, the $((line % 13)) seas."
+done >text.txt
+run tokenizer train --kind bpe --vocab-size 320 --input text.txt --out tokenizer
+expect_code 0
+run data prepare --input text.txt --tokenizer tokenizer --out data
+expect_code 0
+cat >base.toml <<'RECIPE'
+precision = "f32"
+steps = 10
+[model]
+n_layer = 2
+n_head = 2
+n_embd = 32
+n_positions = 128
+[data]
+path = "data"
+[optimizer]
+learning_rate = 3e-3
+[batch]
+sequences = 4
+sequence_length = 64
+[run]
+seed = 3
+RECIPE
+run train base.toml
+expect_code 0
+
+# Chats in OpenAI's form, one of them broken, one without an end.
+for number in $(seq 1 120); do
+  echo "{\"messages\": [{\"role\": \"user\", \"content\": \"number $((number % 7))\"}, {\"role\": \"assistant\", \"content\": \"the sea\"}]}"
+done >chats.jsonl
+echo '{"messages": [' >>chats.jsonl
+echo '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]}' >>chats.jsonl
+
+run data inspect chats.jsonl --model runs/base
+expect_code 1
+expect_sentence "has no chat template"
+run data inspect chats.jsonl --model runs/base --template chatml
+expect_code 1
+expect_sentence 'data.add_tokens = ["<|im_start|>", "<|im_end|>"]'
+run data inspect chats.jsonl --model runs/base --template chatml --add-tokens '<|im_start|>' '<|im_end|>' --examples 1
+expect_code 0
+expect_in out "[[the sea<|im_end|>]]"
+expect_in out "122 records of the form messages: 121 sequences"
+expect_in out "answers end with <|im_end|>"
+expect_in out "1 records cannot be used and are skipped"
+expect_in out "chats.jsonl, line 121: the record: not valid JSON"
+run data inspect chats.jsonl --model runs/base --template zephyr --examples 1 --json
+expect_code 0
+expect_in out '"trained": true'
+in_terminal "$fledge" data inspect chats.jsonl --model runs/base --template zephyr --examples 1
+expect_in out $'\033['
+
+cat >sft.toml <<'RECIPE'
+precision = "f32"
+steps = 40
+[model]
+path = "runs/base"
+[data]
+path = "chats.jsonl"
+add_tokens = ["<|im_start|>", "<|im_end|>"]
+[chat]
+template = "chatml"
+[objective]
+kind = "chat"
+[optimizer]
+learning_rate = 1e-2
+[batch]
+sequences = 4
+sequence_length = 96
+micro_sequences = 2
+[evaluation]
+every = 20
+[checkpoints]
+every = 20
+keep_last = 10
+RECIPE
+run train sft.toml --set data.strict=true --set run.out=strict
+expect_code 1
+expect_sentence "chats.jsonl, line 121"
+run train sft.toml --dry-run
+expect_code 0
+kept=$(grep -i activations <<<"$out")
+run train sft.toml --dry-run --set recompute=blocks
+expect_code 0
+[ "$kept" != "$(grep -i activations <<<"$out")" ] || fail "the plan does not show what recomputing saves: $out"
+run train sft.toml
+expect_code 0
+expect_in err "1 records were skipped"
+checkpoint=runs/sft/checkpoints/step-000040
+for file in model.safetensors tokenizer.json tokenizer_config.json chat_template.jinja generation_config.json; do
+  [ -s "$checkpoint/$file" ] || fail "the trained model has no $file"
+done
+grep -q '"vocab_size": 322' "$checkpoint/config.json" || fail "the embedding did not grow"
+grep -q '321' "$checkpoint/generation_config.json" || fail "the end of a turn does not end generation"
+run chat runs/sft --temperature 0 "number 3"
+expect_code 0
+[ "$out" = "the sea" ] || fail "the model did not learn to answer and to stop: $out"
+
+# Recomputing blocks, and stopping in the middle, give the same bytes.
+run train sft.toml --set recompute=blocks --set run.out=again
+expect_code 0
+cmp -s "again/checkpoints/step-000040/model.safetensors" "$checkpoint/model.safetensors" || fail "recomputing changes the result"
+cp -r again resumed
+rm -r resumed/checkpoints/step-000040
+run train sft.toml --set run.out=resumed --resume
+expect_code 0
+cmp -s "resumed/checkpoints/step-000040/model.safetensors" "$checkpoint/model.safetensors" || fail "a resumed run differs"
+
+# Preferences: the other answer wins.
+for number in $(seq 1 60); do
+  echo "{\"prompt\": \"number $((number % 7))\", \"chosen\": \"the text\", \"rejected\": \"the sea\"}"
+done >pairs.jsonl
+echo '{"prompt": "a", "chosen": "b", "rejected": "b"}' >>pairs.jsonl
+cat >dpo.toml <<'RECIPE'
+precision = "f32"
+steps = 30
+[model]
+path = "runs/sft"
+[data]
+path = "pairs.jsonl"
+[objective]
+kind = "dpo"
+[optimizer]
+learning_rate = 1e-3
+[batch]
+sequences = 2
+sequence_length = 96
+[evaluation]
+every = 10
+[checkpoints]
+every = 10
+keep_last = 10
+RECIPE
+for kind in dpo orpo kto; do
+  run train dpo.toml --set objective.kind=$kind --set run.out=$kind
+  expect_code 0
+  expect_in err "1 preferences with equal answers were skipped"
+done
+[ -s dpo/reference.safetensors ] || fail "the reference is not kept"
+[ ! -e orpo/reference.safetensors ] || fail "orpo needs no reference"
+grep -q '"validation_rewards_accuracy":1.0' dpo/metrics.jsonl || fail "the chosen answers do not win: $(tail -3 dpo/metrics.jsonl)"
+run train dpo.toml --set objective.kind=orpo --set run.out=longer --set steps=60 --set optimizer.learning_rate=3e-3
+expect_code 0
+run chat longer --temperature 0 "number 3"
+[ "$out" = "the text" ] || fail "the preferred answer is not given: $out"
+cp -r dpo dpo_resumed
+rm -r dpo_resumed/checkpoints/step-0000{20,30}
+run train dpo.toml --set run.out=dpo_resumed --resume
+expect_code 0
+cmp -s dpo_resumed/checkpoints/step-000030/model.safetensors dpo/checkpoints/step-000030/model.safetensors || fail "a resumed preference run differs"
+
+# Mistakes, each one sentence.
+run train dpo.toml --set data=chats.jsonl --set run.out=wrong
+expect_code 1
+expect_sentence "no preferences"
+run train sft.toml --set chat.template=none --set run.out=wrong
+expect_code 2
+expect_sentence "chat.template"
+run train base.toml --set objective.kind=chat --set run.out=wrong
+expect_code 2
+expect_sentence "needs model.path"
+run train sft.toml --set batch.sequence_length=4 --set run.out=wrong
+expect_code 1
+expect_sentence "no answer fits"
+finish
