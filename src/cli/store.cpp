@@ -10,6 +10,7 @@
 #include "cli/common.h"
 #include "cli/work_progress.h"
 #include "models/formats/model_folder.h"
+#include "models/gguf_config.h"
 #include "models/store.h"
 #include "train/store/pull.h"
 
@@ -28,6 +29,25 @@ OrderedJson as_json(const models::StoredModel& model) {
           {"bytes", model.bytes}};
 }
 
+/// The numbers of a GGUF file, how its tensors are stored, and the config.json that it stands for.
+void add_gguf(const models::GgufReader& file, OrderedJson& result) {
+  int64_t parameters = 0;
+  OrderedJson types = OrderedJson::object();
+  for (const models::GgufTensor& tensor : file.tensors()) {
+    parameters += tensor.shape.elements();
+    const std::string type(tensor.type->name);
+    types[type] = types.value(type, 0) + 1;
+  }
+  result["architecture"] = file.metadata().get<std::string>("general.architecture", "", file.origin());
+  result["numbers"] = parameters;
+  result["tensors"] = types;
+  try {
+    result["config"] = models::config_of_gguf(file);
+  } catch (const base::Error& error) {
+    result["config_error"] = error.what();  // of a family that fledge cannot run
+  }
+}
+
 /// What can be said of a model without loading it.
 OrderedJson details(const std::string& name_or_path) {
   const filesystem::path path = models::resolve_model(name_or_path);
@@ -40,6 +60,7 @@ OrderedJson details(const std::string& name_or_path) {
   }
   if (filesystem::is_regular_file(path)) {
     result["kind"] = "gguf";
+    add_gguf(models::GgufReader::open(path), result);
     result["bytes"] = filesystem::file_size(path);
     return result;
   }

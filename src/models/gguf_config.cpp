@@ -200,6 +200,7 @@ Json llama_config(const GgufReader& file, const Values& values) {
                  {"max_position_embeddings", values.require<int64_t>("context_length")},
                  {"rms_norm_eps", shortest(values.require<double>("attention.layer_norm_rms_epsilon"))},
                  {"tie_word_embeddings", !file.contains("output.weight")}};
+  if (name == "qwen3") config["attention_bias"] = file.contains("blk.0.attn_q.bias");
   if (name == "llama") {
     config["attention_bias"] = file.contains("blk.0.attn_q.bias");
     config["mlp_bias"] = file.contains("blk.0.ffn_up.bias");

@@ -100,6 +100,19 @@ def compare_written(report, binary, folder, scratch):
                 relative_error(fledge_logits(binary, scratch / "back", ids, scratch / "out"), expected), LOGITS_BOUND)
 
 
+def compare_converted(report, binary, folder, ids, expected, scratch):
+    """The model as a GGUF file that fledge writes, and as the folder that it makes of that file: read by fledge, and by
+    transformers."""
+    file, copy = scratch / "converted.gguf", scratch / "converted"
+    run(binary, "export", folder, "--to", "gguf", "--out", file)
+    report.line("logits of the GGUF file", relative_error(fledge_logits(binary, file, ids, scratch / "out"), expected),
+                LOGITS_BOUND)
+    run(binary, "import", file, "--out", copy)
+    with torch.no_grad():
+        logits = AutoModelForCausalLM.from_pretrained(copy).double().eval()(input_ids=ids).logits
+    report.line("logits of the folder made of it, in transformers", relative_error(logits, expected), LOGITS_BOUND)
+
+
 def run_all(description, cases, compare_case, model):
     """The command line of a comparison: every case, then a folder that fledge wrote. Exits with 1 where a bound is passed."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -117,6 +117,23 @@ def write_old_names(folder, out):
     save_file(renamed, out / "model.safetensors", metadata={"format": "pt"})
 
 
+def compare_converted(report, binary, folder, model, batch, scratch):
+    """The encoder as a GGUF file that fledge writes, and as the folder that it makes of that file."""
+    ids, segments, lengths, _ = batch
+    file, copy = scratch / "converted.gguf", scratch / "converted"
+    run(binary, "export", folder, "--to", "gguf", "--out", file)
+    run(binary, "import", file, "--out", copy)
+    inputs = dict(input_ids=ids, token_type_ids=segments, attention_mask=reference.mask_of(lengths, ids.shape[1]))
+    with torch.no_grad():
+        expected = valid(getattr(model, "bert", model).double()(**inputs).last_hidden_state, lengths)
+        again = valid(reference.BertModel.from_pretrained(copy, attn_implementation="eager").double()
+                      .eval()(**inputs).last_hidden_state, lengths)
+    got = fledge_tensors(binary, file, ids, scratch / "out", "--token-types", as_argument(segments), "--lengths",
+                         ",".join(str(int(length)) for length in lengths))["hidden"]
+    report.line("hidden states of the GGUF file", relative_error(valid(got, lengths), expected), LOGITS_BOUND)
+    report.line("of the folder made of it, in transformers", relative_error(again, expected), LOGITS_BOUND)
+
+
 def compare_case(report, binary, name, scratch):
     architecture, settings, rows, length, ignored, scale = CASES[name]
     print(f"{name}: {architecture} {settings}, ids [{rows}, {length}]")
@@ -125,6 +142,7 @@ def compare_case(report, binary, name, scratch):
     model.save_pretrained(folder)
     batch = reference.draw_batch(torch.Generator().manual_seed(8), model.config, rows, length, ignored)
     compare_outputs(report, binary, folder, model, batch, scratch)
+    compare_converted(report, binary, folder, model, batch, scratch)
     if architecture != "BertModel":
         ids, segments, lengths, targets = batch
         mask = reference.mask_of(lengths, length)

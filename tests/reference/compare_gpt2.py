@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import gpt2_reference as reference
-from causal import draw_batch, fledge_logits, gradients, run_all
+from causal import compare_converted, draw_batch, fledge_logits, gradients, run_all
 from comparison import GRADIENT_BOUND, LOGITS_BOUND, UNIT, as_argument, relative_error, run
 
 CASES = {
@@ -91,6 +91,8 @@ def compare_case(report, binary, name, scratch):
     loss, logits, expected = gradients(model, ids, targets)
 
     report.line("logits", relative_error(fledge_logits(binary, folder, ids, scratch / "out"), logits), LOGITS_BOUND)
+    if settings.get("activation_function") != "gelu":  # a GGUF file has no place for that one
+        compare_converted(report, binary, folder, ids, logits, scratch)
     run(binary, "grads", folder, "--ids", as_argument(ids), "--targets", as_argument(targets), "--out", scratch / "out")
     got = load_file(scratch / "out")
     report.line("loss", abs(got["loss"].double().item() - loss.item()) / loss.item(), LOGITS_BOUND)

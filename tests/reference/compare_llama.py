@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Compares a fledge binary with transformers on Llama-type models at odd sizes: logits, loss and every gradient, and
-folders written by either side and read by the other. Exit code 1 where a bound is passed.
+folders and GGUF files written by either side and read by the other. Exit code 1 where a bound is passed.
 
 The reference runs in f64, but for the angles of rotary positions, which transformers computes in f32 as fledge does."""
 
 import torch
 from safetensors.torch import load_file
 
-from causal import draw_batch, fledge_logits, gradients, run_all
+from causal import compare_converted, draw_batch, fledge_logits, gradients, run_all
 from comparison import GRADIENT_BOUND, LOGITS_BOUND, UNIT, as_argument, relative_error, run
 from llama_reference import LLAMA3, YARN, build_model
 
@@ -72,6 +72,7 @@ def compare_case(report, binary, name, scratch):
     ids, targets = draw_batch(torch.Generator().manual_seed(8), rows, length, settings["vocab_size"], ignored)
     loss, logits, expected = gradients(model, ids, targets)
     report.line("logits", relative_error(fledge_logits(binary, folder, ids, scratch / "out"), logits), LOGITS_BOUND)
+    compare_converted(report, binary, folder, ids, logits, scratch)
     run(binary, "grads", folder, "--ids", as_argument(ids), "--targets", as_argument(targets), "--out", scratch / "out")
     got = load_file(scratch / "out")
     report.line("loss", abs(got["loss"].double().item() - loss.item()) / loss.item(), LOGITS_BOUND)

@@ -74,6 +74,29 @@ class LlamaServer:
                 for place in answer["completion_probabilities"]]
 
 
+class FledgeServer:
+    """fledge serve, for its tokenizer: starting a program for each of a thousand texts takes minutes."""
+
+    def __init__(self, fledge, model, port=18732):
+        self.port = port
+        self.process = subprocess.Popen([fledge, "serve", model, "--port", str(port), "--no-chats"],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
+                return
+            except OSError:
+                time.sleep(0.2)
+        raise SystemExit("fledge serve did not start")
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+    def tokenize(self, text, special):
+        return post(self.port, "/tokenize", {"content": text, "parse_special": special})["tokens"]
+
+
 def run_fledge(arguments, *words):
     output = subprocess.run([arguments.fledge, *words, "--dtype", arguments.dtype, "--threads", str(arguments.threads),
                              "--json"], capture_output=True, text=True)
@@ -140,18 +163,16 @@ def compare_perplexity(arguments, model):
 def compare_tokenizer(arguments, server, model):
     """Several hundred texts, where the names of special tokens count as such and where they do not."""
     pool, bad = [text for text in texts(["<|im_start|>", "<|endoftext|>"]) if "\0" not in text], 0
-    for text in pool:
-        for special in (True, False):
-            output = subprocess.run([arguments.fledge, "tokenizer", "encode", model] +
-                                    ([] if special else ["--no-match-special"]), input=text.encode(),
-                                    capture_output=True)
-            if output.returncode:
-                raise SystemExit(output.stderr.decode())
-            ours = [int(number) for number in output.stdout.decode().strip().split(",") if number]
-            theirs = server.tokenize_whole(text, special)
-            bad += ours != theirs
-            if ours != theirs:
-                print(f"  {text[:100]!r}, {special=}: {ours[:40]} in fledge, {theirs[:40]} in llama.cpp")
+    fledge = FledgeServer(arguments.fledge, model)
+    try:
+        for text in pool:
+            for special in (True, False):
+                ours, theirs = fledge.tokenize(text, special), server.tokenize_whole(text, special)
+                bad += ours != theirs
+                if ours != theirs:
+                    print(f"  {text[:100]!r}, {special=}: {ours[:40]} in fledge, {theirs[:40]} in llama.cpp")
+    finally:
+        fledge.close()
     print(f"{model.name}: {len(pool)} texts in two ways, {bad} tokenized otherwise", flush=True)
     return bad == 0
 
