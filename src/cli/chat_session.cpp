@@ -94,7 +94,9 @@ AnswerEnd end_of(infer::FinishReason reason) {
   return AnswerEnd::interrupted;
 }
 
-base::OrderedJson checked_messages(const base::OrderedJson& saved, const std::string& origin) {
+}  // namespace
+
+base::OrderedJson saved_messages(const base::OrderedJson& saved, const std::string& origin) {
   if (!saved.is_object() || !saved.contains("messages") || !saved["messages"].is_array())
     throw base::Error("{}: holds no saved chat: \"messages\" is not there or not a list", origin);
   base::OrderedJson messages = base::OrderedJson::array();
@@ -113,8 +115,6 @@ base::OrderedJson checked_messages(const base::OrderedJson& saved, const std::st
   }
   return messages;
 }
-
-}  // namespace
 
 base::Json generation_config_of(OpenedModel& opened) {
   base::Json config = opened.model().generation_config();
@@ -272,7 +272,7 @@ base::OrderedJson ChatSession::to_json() const {
 }
 
 void ChatSession::load(const base::OrderedJson& saved, const std::string& origin) {
-  base::OrderedJson messages = checked_messages(saved, origin);
+  base::OrderedJson messages = saved_messages(saved, origin);
   ChatSettings settings = saved.contains("settings") ? settings_from_json(saved["settings"], origin) : settings_;
   try {
     if (!messages.empty()) encode(messages, ends_with_role(messages, "user"));

@@ -89,6 +89,10 @@ class ChatSession {
   uint64_t answers_ = 0;  ///< drawn so far: each has a seed of its own
 };
 
+/// The messages of a saved chat, with their roles and contents alone. Throws base::Error naming `origin` and the
+/// message that is not one.
+base::OrderedJson saved_messages(const base::OrderedJson& saved, const std::string& origin);
+
 /// The model's generation_config.json, with what its config.json says where that is silent.
 base::Json generation_config_of(OpenedModel& opened);
 

@@ -76,6 +76,10 @@ Value Object::call(Interpreter&, const Arguments&) {
   throw Fault("a {} cannot be called", type_name());
 }
 
+std::optional<std::vector<Value>> Object::take_items() {
+  return std::nullopt;
+}
+
 std::optional<Value> Object::attribute(Interpreter&, std::string_view) {
   return std::nullopt;
 }

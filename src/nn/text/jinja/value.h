@@ -33,7 +33,7 @@ class Object {
   virtual Value call(Interpreter& interpreter, const Arguments& arguments);
   virtual std::optional<Value> attribute(Interpreter& interpreter, std::string_view name);
   /// The items that are left, where the object can be iterated over; they are then gone.
-  virtual std::optional<std::vector<Value>> take_items() { return std::nullopt; }
+  virtual std::optional<std::vector<Value>> take_items();
 };
 
 /// A value of the language: Python's None, bool, int (64 bits), float, str, list, tuple and dict, Jinja's Undefined,
