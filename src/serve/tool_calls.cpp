@@ -241,7 +241,8 @@ base::OrderedJson with_moved_references(const base::OrderedJson& schema, const s
     for (base::OrderedJson& part : result) part = with_moved_references(part, place, false);
   }
   if (!schema.is_object()) return result;
-  for (auto& [key, value] : result.items()) {
+  for (auto& [name, value] : result.items()) {
+    const std::string_view key = name;
     const auto is_one_of = [&](std::initializer_list<std::string_view> names) {
       return !names_schemas && std::ranges::find(names, key) != names.end();
     };
