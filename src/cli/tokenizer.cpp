@@ -45,30 +45,43 @@ std::string read_standard_input() {
 void add_train(CLI::App& parent, Context& context) {
   auto options = std::make_shared<TokenizerTrainOptions>();
   CLI::App* verb = add_verb(parent, context, "train", "Learns a vocabulary from texts.",
-                            "fledge tokenizer train --kind bpe --vocab-size 8192 --input austen.txt --out tokenizer");
+                            "fledge tokenizer train --kind bpe --vocab-size 8192 --input austen.txt --out tokenizer\n"
+                            "fledge tokenizer train --kind wordpiece --vocab-size 8192 --input austen.txt --out words");
   verb->add_option("--input", options->inputs,
                    "Text files, or JSONL files with {\"text\": ...} on each line; may be .gz")
       ->type_name("FILE...")
       ->required()
       ->group("Input");
-  verb->add_option("--kind", options->kind, "bpe: byte-level byte-pair encoding (default)")
+  verb->add_option("--kind", options->kind, "bpe: byte-level byte-pair encoding (default); wordpiece: BERT's; unigram: SentencePiece's")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"bpe"}))
+      ->check(CLI::IsMember({"bpe", "wordpiece", "unigram"}))
       ->group("Vocabulary");
-  verb->add_option("--vocab-size", options->vocab_size, "Tokens, with special ones and the 256 bytes (default: 8192)")
+  verb->add_option("--vocab-size", options->vocab_size, "Tokens, with special ones and the 256 bytes or the letters (default: 8192)")
       ->type_name("N")
-      ->check(CLI::Range(257, 1 << 24))
+      ->check(CLI::Range(2, 1 << 23))
       ->group("Vocabulary");
-  verb->add_option("--special", options->special, "Special tokens beside <|endoftext|>, which is always there")
+  verb->add_option("--special", options->special, "Special tokens beside those of the kind: <|endoftext|>; [PAD] [UNK] [CLS] [SEP] [MASK]; "
+                   "<unk> <s> </s> <pad> <mask>")
       ->type_name("TOKEN...")
       ->group("Vocabulary");
-  verb->add_option("--pattern", options->pattern, "How text is split before: gpt2, llama3 or qwen2 (default: gpt2)")
+  verb->add_option("--pattern", options->pattern, "How bpe splits text before: gpt2, llama3 or qwen2 (default: gpt2)")
       ->type_name("NAME")
       ->check(CLI::IsMember({"gpt2", "llama3", "qwen2"}))
       ->group("Vocabulary");
   verb->add_option("--min-frequency", options->min_frequency, "Pairs seen fewer times are not merged (default: 2)")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->group("Vocabulary");
+  CLI::Option* lowercase =
+      verb->add_flag("--lowercase", options->lowercase, "Turn text into lower case (default of wordpiece)")
+          ->group("Vocabulary");
+  verb->add_flag("--cased", options->cased, "Keep upper and lower case (default of unigram)")
+      ->excludes(lowercase)
+      ->group("Vocabulary");
+  verb->add_option("--alphabet", options->alphabet,
+                   "Characters that get tokens of wordpiece and unigram, the most frequent ones (default: 1000)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20))
       ->group("Vocabulary");
   verb->add_option("--out", options->out, "Folder that receives tokenizer.json")
       ->type_name("DIR")

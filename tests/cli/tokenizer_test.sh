@@ -39,6 +39,20 @@ run tokenizer encode tok --text "" --json
 run tokenizer encode tok --text "a<|pad|>" --json
 expect_in out '"<|pad|>"'
 
+# The other kinds, with special tokens around a text.
+run tokenizer train --kind wordpiece --vocab-size 120 --input text.txt --out words
+expect_code 0
+run tokenizer encode words --text "It is a TRUTH" --add-special --json
+expect_in out '"[CLS]","it","is","a","tr'
+run tokenizer train --kind unigram --vocab-size 120 --input text.txt --out pieces
+expect_code 0
+run tokenizer encode pieces --text "It is a truth" --add-special --json
+expect_in out '"<s>","▁It","▁is","▁a","▁truth"'
+printf '{"text": "It is a truth [SEP] universally"}\n{"text": "acknowledged"}\n' >text.jsonl
+run tokenizer train --kind wordpiece --vocab-size 60 --min-frequency 1 --input text.jsonl --out words2 --special '[EXTRA]' --quiet
+expect_code 0
+grep -q 'EXTRA' words2/tokenizer_config.json || fail "no [EXTRA]"
+
 # Mistakes, each one sentence.
 run tokenizer decode tok --ids 5,400
 expect_code 1
@@ -55,7 +69,15 @@ expect_sentence "missing.txt"
 [ ! -e tok3 ] || fail "a failed training left a folder"
 run tokenizer train --vocab-size 100 --input text.txt --out tok3
 expect_code 2
-expect_sentence "--vocab-size"
+expect_sentence "a vocabulary of 100 tokens is too small"
+run tokenizer train --kind wordpiece --pattern gpt2 --input text.txt --out tok3
+expect_code 2
+expect_sentence "--pattern has no meaning with --kind wordpiece"
+run tokenizer train --cased --input text.txt --out tok3
+expect_code 2
+expect_sentence "no meaning with --kind bpe"
+run tokenizer train --kind wordpiece --cased --lowercase --input text.txt --out tok3
+expect_code 2
 run tokenizer train --vocab-siz 300 --input text.txt --out tok3
 expect_code 2
 expect_sentence "did you mean --vocab-size?"

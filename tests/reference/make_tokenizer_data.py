@@ -6,6 +6,8 @@
 For each other kind, KIND/tokenizer.json or KIND/tokenizer.model with what `tokenizers` or `sentencepiece` make of the
 texts of kinds.json: the ids with special tokens around them, and the text that these decode to.
 
+word_piece_training.json holds vocabularies that its WordPieceTrainer learns from that text.
+
 corpus.txt is the text that they are trained on. For each split pattern NAME, NAME/tokenizer.json is the tokenizer and
 cases.json holds texts and the ids that `tokenizers` gives them, with the special tokens around them.
 """
@@ -174,6 +176,32 @@ def write_kinds():
     (FOLDER / "kinds.json").write_text(text + "\n")
 
 
+def word_piece_training():
+    """Vocabularies that WordPieceTrainer learns. Its order of the marked letters, which decides between equally frequent
+    pairs, changes from run to run: the words of the text have counts that make few pairs equal, and only what comes out
+    the same in all of many runs is kept."""
+    draw = random.Random(7)
+    syllables = ["the", "ing", "Lo", "ra", "men", "t\u00e9", "s", "ck", "ab", "un", "x", "\u4e2d", "\U0001F600"]
+    words = ["".join(draw.choices(syllables, k=draw.randrange(1, 5))) for _ in range(70)]
+    text = " ".join(word for rank, word in enumerate(words) for _ in range(1 + 4000 // (7 + 13 * rank)))
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    cases = []
+    for lowercase, limit, least, size in ((True, 1000, 2, 90), (True, 1000, 2, 140), (True, 12, 2, 100), (False, 1000, 2, 120),
+                                          (False, 1000, 40, 5000), (True, 1000, 3, 5000), (True, 1000, 100, 5000)):
+        found = set()
+        for _ in range(20):
+            tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+            tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+            tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+            tokenizer.train_from_iterator([text], trainers.WordPieceTrainer(
+                vocab_size=size, min_frequency=least, limit_alphabet=limit, special_tokens=specials, show_progress=False))
+            found.add(tuple(sorted(tokenizer.get_vocab())))
+        if len(found) == 1:
+            cases.append({"vocabulary_size": size, "min_frequency": least, "alphabet_limit": limit, "lowercase": lowercase,
+                          "tokens": next(iter(found))})
+    return {"text": text, "cases": cases}
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "corpus.txt").write_text(CORPUS, encoding="utf-8")
@@ -194,6 +222,8 @@ def main():
     text = json.dumps({"texts": CASES, "results": results}, ensure_ascii=True, separators=(",", ":"))
     (FOLDER / "cases.json").write_text(text + "\n")
     write_kinds()
+    text = json.dumps(word_piece_training(), ensure_ascii=True, separators=(",", ":"))
+    (FOLDER / "word_piece_training.json").write_text(text + "\n")
 
 
 main()

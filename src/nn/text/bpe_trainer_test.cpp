@@ -115,8 +115,8 @@ TEST(BpeTrainer, TellsItsProgressAndCanBeStopped) {
   BpeTrainingOptions options;
   options.vocabulary_size = 300;
   int64_t counted = 0, merged = 0;
-  options.progress = [&](const BpeTrainingProgress& progress) {
-    (progress.phase == BpeTrainingProgress::Phase::kCounting ? counted : merged) = progress.done;
+  options.progress = [&](const TokenizerTrainingProgress& progress) {
+    (progress.phase == TokenizerTrainingProgress::Phase::kCounting ? counted : merged) = progress.done;
     EXPECT_LE(progress.done, progress.total);
     if (merged > 280) throw base::Interrupted("stopped");
   };

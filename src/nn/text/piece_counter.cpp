@@ -28,7 +28,7 @@ std::string_view PieceCounter::piece_of(const Slot& slot) const {
 }
 
 PieceCache::Key PieceCounter::key_of(std::string_view piece) const {
-  if (fits_inline(piece)) return PieceCache::key_of(piece, readable_end_);
+  if (fits_inline(piece)) return PieceCache::key_of(piece, readable_end_ != nullptr ? readable_end_ : piece.data());
   return {hash_bytes(piece), kLong};
 }
 

@@ -15,7 +15,7 @@ class PieceCounter : public PieceSink {
  public:
   PieceCounter();
 
-  /// Bytes before `end` may be read behind the pieces that come next.
+  /// Bytes before `end` may be read behind the pieces that come next; null: none.
   void set_readable_end(const char* end) { readable_end_ = end; }
 
   void take(std::span<const std::string_view> pieces) override;

@@ -105,6 +105,9 @@ class Tokenizer {
   std::optional<int32_t> begin_token() const { return named_token("bos_token"); }
   std::optional<int32_t> end_token() const { return named_token("eos_token"); }
   std::optional<int32_t> padding_token() const { return named_token("pad_token"); }
+  std::optional<int32_t> class_token() const { return named_token("cls_token"); }
+  std::optional<int32_t> separator_token() const { return named_token("sep_token"); }
+  std::optional<int32_t> mask_token() const { return named_token("mask_token"); }
 
   const TokenizerParts& parts() const { return parts_; }
 

@@ -11,6 +11,8 @@ std::string tokenizer_hash(const nn::Tokenizer& tokenizer) {
 
 int32_t end_of_text_token(const nn::Tokenizer& tokenizer) {
   if (const auto named = tokenizer.end_token()) return *named;
+  // BERT's tokenizers end a text with their separator.
+  if (const auto separator = tokenizer.separator_token()) return *separator;
   if (const auto usual = tokenizer.token_id("<|endoftext|>")) return *usual;
   throw base::Error(
       "the tokenizer has no token that ends a text: name one as \"eos_token\" in its tokenizer_config.json, or train "
