@@ -13,6 +13,7 @@
 #include "base/terminal.h"
 #include "cli/bench.h"
 #include "cli/chat.h"
+#include "cli/classify.h"
 #include "cli/common.h"
 #include "cli/compare.h"
 #include "cli/data.h"
@@ -46,6 +47,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_chat_command(app, context);
   add_serve_command(app, context);
   add_embed_command(app, context);
+  add_classify_command(app, context);
   add_eval_command(app, context);
   add_compare_command(app, context);
   add_import_command(app, context);

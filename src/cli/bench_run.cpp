@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <random>
 
 #include "base/error.h"
@@ -15,6 +17,7 @@
 #include "tensor/peak.h"
 #include "tensor/quantized_matmul.h"
 #include "tensor/random.h"
+#include "train/objectives/masked_language.h"
 #include "train/objectives/next_token.h"
 #include "train/training_step.h"
 
@@ -38,7 +41,10 @@ models::LoadedModel make_benchmark_model(const std::string& source, bool trainab
     const std::filesystem::path path = source;
     config = base::read_json(std::filesystem::is_directory(path) ? path / "config.json" : path);
   }
-  for (const char* key : {"embd_pdrop", "attn_pdrop", "resid_pdrop"}) config[key] = 0.0;
+  for (const char* key :
+       {"embd_pdrop", "attn_pdrop", "resid_pdrop", "hidden_dropout_prob", "attention_probs_dropout_prob"}) {
+    config[key] = 0.0;
+  }
   models::LoadedModel loaded;
   loaded.model = models::make_model(config, source);
   loaded.memory = std::make_unique<nn::Memory>();
@@ -63,6 +69,25 @@ train::Batch random_batch(int64_t rows, int64_t tokens, int64_t vocabulary, tens
   return batch;
 }
 
+/// Targets at 15 % of the places of every row, for an encoder.
+void mask_batch(train::Batch& batch, tensor::Arena& arena) {
+  constexpr double kMasked = 0.15;
+  const int64_t rows = batch.at("ids").dim(0), tokens = batch.at("ids").dim(1);
+  const auto per_row = std::max<int64_t>(1, std::llround(kMasked * static_cast<double>(tokens)));
+  const std::vector<int32_t> all = batch.at("targets").to_vector<int32_t>();
+  std::vector<int32_t> places, targets;
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t index = 0; index < per_row; ++index) {
+      places.push_back(static_cast<int32_t>(row * tokens + index * tokens / per_row));
+      targets.push_back(all[static_cast<size_t>(places.back())]);
+    }
+  }
+  const auto count = static_cast<int64_t>(places.size());
+  batch.tensors["masked_rows"] = Tensor::from(places, {count}, arena);
+  batch.tensors["targets"] = Tensor::from(targets, {count}, arena);
+  batch.target_tokens = count;
+}
+
 void bench_train(const BenchOptions& options) {
   const DType type = activation_type_of(options.precision);
   const int64_t batch_rows = options.batch.value_or(8), step_count = options.steps.value_or(10);
@@ -72,12 +97,17 @@ void bench_train(const BenchOptions& options) {
     throw base::UsageError("--seq {} is longer than the model's context of {}", options.sequence_length,
                            model.context_length());
   }
-  const train::NextToken objective;
+  if (!model.is_causal() && !model.predicts_tokens())
+    throw base::UsageError("--model {}: an encoder is measured with masked tokens, and this one has no head for them",
+                           options.model);
+  std::unique_ptr<train::Objective> objective = std::make_unique<train::NextToken>();
+  if (!model.is_causal()) objective = std::make_unique<train::MaskedLanguage>(false);
   train::AdamW optimizer(model.parameters(), *loaded.memory, {}, 0, model.parameters().flat_size());
   const auto alone = tensor::make_single_process();
-  train::TrainingStep step(model, *loaded.memory, objective, optimizer, *alone, {.activation_type = type});
-  const train::Batch batch =
+  train::TrainingStep step(model, *loaded.memory, *objective, optimizer, *alone, {.activation_type = type});
+  train::Batch batch =
       random_batch(batch_rows, options.sequence_length, model.vocabulary_size(), loaded.memory->activations);
+  if (!model.is_causal()) mask_batch(batch, loaded.memory->activations);
   const int64_t first_sample = 0;
   std::vector<double> seconds;
   double first_loss = 0.0, last_loss = 0.0;

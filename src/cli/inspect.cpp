@@ -48,7 +48,10 @@ void add_grads_command(CLI::App& app, Context& context) {
           "Receives `loss` and each gradient under its parameter's name");
   verb->add_option("--targets", options->targets, "The token to predict at each place; -100 is left out of the loss")
       ->type_name("IDS")
-      ->required()
+      ->group("Input");
+  verb->add_option("--labels", options->labels,
+                   "Instead, of a model that labels texts: each row's label, or its number")
+      ->type_name("N,...")
       ->group("Input");
   add_precision_option(*verb, options->precision, "f32");
   verb->callback([options, &context] { context.run = [options, &context] { run_grads(*options, context.common); }; });

@@ -29,6 +29,7 @@ struct GradsOptions {
   std::string model;
   IdOptions input;
   std::string targets;  ///< rows of the same lengths; a target of -100 is ignored
+  std::string labels;   ///< of a model that labels texts, instead of targets: one for each row, or its number
   std::string out;
   std::string precision = "f32";
 };

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 #include "cli/ids.h"
 #include "cli/inspect.h"
 #include "cli/loaded_model.h"
 #include "grad/linear_cross_entropy.h"
+#include "grad/losses.h"
 #include "models/formats/safetensors.h"
 
 namespace fledge::cli {
@@ -74,24 +76,68 @@ void run_logits(const LogitsOptions& options, const CommonOptions&) {
   models::write_safetensors(options.out, tensors, {.metadata = {{"format", "pt"}}});
 }
 
+namespace {
+
+/// Labels of rows as tensors: i32, or f32 for the one number of a regression.
+Tensor parse_labels(const std::string& text, int64_t rows, bool are_numbers, tensor::Arena& arena) {
+  std::vector<float> numbers;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    float number = 0.0F;
+    const auto [stop, error] = std::from_chars(text.data() + begin, text.data() + end, number);
+    if (error != std::errc() || stop != text.data() + end)
+      throw base::UsageError("--labels: \"{}\" is not a number", text.substr(begin, end - begin));
+    numbers.push_back(number);
+    begin = end + 1;
+  }
+  if (static_cast<int64_t>(numbers.size()) != rows)
+    throw base::UsageError("--labels: got {} for {} rows of --ids", numbers.size(), rows);
+  if (are_numbers) return Tensor::from(numbers, {rows}, arena);
+  return Tensor::from(std::vector<int32_t>(numbers.begin(), numbers.end()), {rows}, arena);
+}
+
+/// Mean loss over what the model learns of the input: tokens, labels of texts or of tokens, numbers.
+grad::Variable mean_loss(grad::Graph& graph, models::LanguageModel& model, const models::ForwardInput& input,
+                         const GradsOptions& options) {
+  tensor::Arena& arena = graph.arena();
+  if (!options.labels.empty()) {
+    const grad::Variable logits = model.forward(graph, input).named["logits"];
+    if (!logits || logits.shape().rank() != 2) throw base::UsageError("--labels is for a model that labels texts");
+    const int64_t rows = input.ids.dim(0);
+    const bool are_numbers = logits.shape()[1] == 1;
+    const Tensor labels = parse_labels(options.labels, rows, are_numbers, arena);
+    const double scale = 1.0 / static_cast<double>(rows);
+    return are_numbers ? grad::squared_error(graph, logits, labels, scale).loss
+                       : grad::cross_entropy(graph, logits, labels, scale).loss;
+  }
+  const Tensor targets = as_tensor(parse_id_rows(options.targets, "--targets"), "--targets", arena);
+  tensor::require_shape(targets, input.ids.shape(), "--targets");
+  const std::vector<int32_t> all = targets.to_vector<int32_t>();
+  const auto counted = std::ranges::count_if(all, [](int32_t label) { return label >= 0; });
+  if (counted == 0) throw base::UsageError("--targets: every target is ignored, so there is no loss");
+  const double scale = 1.0 / static_cast<double>(counted);
+  models::ForwardOutput output = model.forward(graph, input);
+  if (const grad::Variable logits = output.named["logits"]; logits && logits.shape().rank() == 3)
+    return grad::cross_entropy(graph, logits, targets, scale).loss;
+  const models::Head head = model.head();
+  return grad::linear_cross_entropy(graph, output.hidden, *head.weight, head.layout, targets.reshape({-1}), scale,
+                                    head.bias)
+      .loss;
+}
+
+}  // namespace
+
 void run_grads(const GradsOptions& options, const CommonOptions&) {
+  if (options.targets.empty() == options.labels.empty())
+    throw base::UsageError("`fledge grads` needs --targets, or --labels of a model that labels texts");
   OpenedModel opened = open_model(options.model, options.precision, true);
   nn::Memory& memory = opened.memory();
   check_encoder_options(options.input, opened.model());
   const models::ForwardInput input = forward_input(options.input, memory.activations);
-  const Tensor targets = as_tensor(parse_id_rows(options.targets, "--targets"), "--targets", memory.activations);
-  tensor::require_shape(targets, input.ids.shape(), "--targets");
-  const std::vector<int32_t> labels = targets.to_vector<int32_t>();
-  const auto counted = std::ranges::count_if(labels, [](int32_t label) { return label >= 0; });
-  if (counted == 0) throw base::UsageError("--targets: every target is ignored, so there is no loss");
-
   grad::Graph graph(memory.activations, memory.encodings, opened.activation_type, true);
-  const models::Head head = opened.model().head();
-  const grad::HeadLoss result =
-      grad::linear_cross_entropy(graph, opened.model().forward(graph, input).hidden, *head.weight, head.layout,
-                                 targets.reshape({-1}), 1.0 / static_cast<double>(counted), head.bias);
-  graph.backward(result.loss);
-  std::vector<models::NamedTensor> tensors{{"loss", result.loss.value()}};
+  const grad::Variable loss = mean_loss(graph, opened.model(), input, options);
+  graph.backward(loss);
+  std::vector<models::NamedTensor> tensors{{"loss", loss.value()}};
   for (const auto& entry : opened.model().parameters().entries()) {
     // A parameter that the loss does not reach (a pooler) has a gradient of zeros.
     grad::Parameter& parameter = *entry.parameter;

@@ -52,15 +52,18 @@ void add_train(CLI::App& parent, Context& context) {
       ->type_name("FILE...")
       ->required()
       ->group("Input");
-  verb->add_option("--kind", options->kind, "bpe: byte-level byte-pair encoding (default); wordpiece: BERT's; unigram: SentencePiece's")
+  verb->add_option("--kind", options->kind,
+                   "bpe: byte-level byte-pair encoding (default); wordpiece: BERT's; unigram: SentencePiece's")
       ->type_name("KIND")
       ->check(CLI::IsMember({"bpe", "wordpiece", "unigram"}))
       ->group("Vocabulary");
-  verb->add_option("--vocab-size", options->vocab_size, "Tokens, with special ones and the 256 bytes or the letters (default: 8192)")
+  verb->add_option("--vocab-size", options->vocab_size,
+                   "Tokens, with special ones and the 256 bytes or the letters (default: 8192)")
       ->type_name("N")
       ->check(CLI::Range(2, 1 << 23))
       ->group("Vocabulary");
-  verb->add_option("--special", options->special, "Special tokens beside those of the kind: <|endoftext|>; [PAD] [UNK] [CLS] [SEP] [MASK]; "
+  verb->add_option("--special", options->special,
+                   "Special tokens beside those of the kind: <|endoftext|>; [PAD] [UNK] [CLS] [SEP] [MASK]; "
                    "<unk> <s> </s> <pad> <mask>")
       ->type_name("TOKEN...")
       ->group("Vocabulary");

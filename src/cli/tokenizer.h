@@ -20,9 +20,9 @@ struct TokenizerTrainOptions {
   std::vector<std::string> inputs;
   std::string out;  ///< folder
   std::vector<std::string> special;
-  std::optional<std::string> pattern;  ///< of bpe
+  std::optional<std::string> pattern;     ///< of bpe
   bool lowercase = false, cased = false;  ///< of wordpiece and unigram
-  int64_t alphabet = 1000;             ///< of wordpiece and unigram
+  int64_t alphabet = 1000;                ///< of wordpiece and unigram
   int64_t min_frequency = 2;
   bool json = false;
 };

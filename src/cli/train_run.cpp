@@ -188,6 +188,7 @@ void run_train(const TrainOptions& options, const CommonOptions& common) {
                   result.training_loss,
                   result.validation_loss > 0.0 ? fmt::format(", validation loss {:.4f}", result.validation_loss) : "",
                   result.checkpoint.string()));
+  if (!options.json && result.finished && !result.description.empty()) print(result.description);
   if (!result.finished && base::interrupted()) {
     throw base::Interrupted("stopped; the checkpoint is written, and --resume goes on from it");
   }

@@ -13,7 +13,7 @@ namespace fledge::grad {
 struct LinearOptions {
   Parameter* bias = nullptr;
   tensor::Activation activation = tensor::Activation::none;
-  Variable residual;
+  Variable residual{};
   bool wide = false;  ///< result in the parameter type (logits)
 };
 Variable linear(Graph& graph, const Variable& x, Parameter& weight, WeightLayout layout,

@@ -10,6 +10,7 @@
 #include "grad/layer_norm.h"
 #include "grad/linear.h"
 #include "grad/linear_cross_entropy.h"
+#include "grad/losses.h"
 #include "grad/rms_norm.h"
 #include "grad/rotary.h"
 #include "grad/swiglu.h"
@@ -204,6 +205,19 @@ TEST(FiniteDifferences, DropoutAndAdd) {
                               // Without recording dropout does nothing, so only the sum's gradient is compared.
                               return add(graph, add(graph, in["a"], in["b"]), in["a"]);
                             }});
+}
+
+TEST(FiniteDifferences, LossesOfFewLabelsAndOfNumbers) {
+  check_finite_differences(
+      {{{"logits", {2, 3, 5}}}, {}, [](Graph& graph, auto& inputs, auto&) {
+         const Tensor targets = Tensor::from(std::vector<int32_t>{3, -100, 0, 4, 4, -1}, {6}, graph.arena());
+         return cross_entropy(graph, inputs.at("logits"), targets, 0.25).loss;
+       }});
+  check_finite_differences(
+      {{{"scores", {4, 1}}}, {}, [](Graph& graph, auto& inputs, auto&) {
+         const Tensor targets = Tensor::from(std::vector<float>{0.5F, -1.0F, 2.0F, 0.0F}, {4}, graph.arena());
+         return squared_error(graph, inputs.at("scores"), targets, 0.25).loss;
+       }});
 }
 
 TEST(FiniteDifferences, LinearCrossEntropy) {

@@ -42,7 +42,7 @@ Tensor first_tokens(const ForwardInput& input, int64_t batch, int64_t tokens, te
 }  // namespace
 
 Bert::Bert(const BertConfig& config) : config_(config) {
-  const std::string encoder = config.predicts_tokens() ? "bert." : "";
+  const std::string encoder = config.heads == BertHeads::none ? "" : "bert.";
   const int64_t width = config.hidden_size;
   const auto add_table = [&](const char* name, int64_t rows) {
     return &parameters_.add(fmt::format("{}embeddings.{}_embeddings.weight", encoder, name), {rows, width},
@@ -78,6 +78,7 @@ Bert::Block Bert::add_block(const std::string& name) {
 void Bert::add_heads(const std::string& encoder) {
   const int64_t width = config_.hidden_size;
   if (config_.has_pooler()) pooler_ = add_linear(encoder + "pooler.dense", width, width);
+  if (config_.classifies()) classifier_ = add_linear("classifier", width, static_cast<int64_t>(config_.labels.size()));
   if (!config_.predicts_tokens()) return;
   prediction_bias_ = &parameters_.add("cls.predictions.bias", {config_.vocab_size}, {});
   transform_ = add_linear("cls.predictions.transform.dense", width, width);
@@ -109,8 +110,26 @@ WeightNames Bert::weight_names() const {
       names.ignored.push_back(fmt::format("cls.predictions.{}", part));
     }
   }
+  if (!config_.classifies()) names.ignored.insert(names.ignored.end(), {"classifier.weight", "classifier.bias"});
   names.renamed = {{"LayerNorm.gamma", "LayerNorm.weight"}, {"LayerNorm.beta", "LayerNorm.bias"}};
   return names;
+}
+
+Variable Bert::pool(Graph& graph, const Variable& x, const ForwardInput& input) {
+  const Tensor firsts = first_tokens(input, x.shape()[0], x.shape()[1], graph.arena());
+  grad::LinearOptions options;
+  options.bias = pooler_.bias;
+  const Variable first = grad::gather_rows(graph, x, firsts);
+  return grad::tanh(graph, grad::linear(graph, first, *pooler_.weight, WeightLayout::output_input, options));
+}
+
+Variable Bert::classify(Graph& graph, const Variable& features) {
+  const double dropout = config_.classifier_dropout < 0.0 ? config_.hidden_dropout_prob : config_.classifier_dropout;
+  grad::LinearOptions options;
+  options.bias = classifier_.bias;
+  options.wide = true;
+  return grad::linear(graph, grad::dropout(graph, features, dropout), *classifier_.weight, WeightLayout::output_input,
+                      options);
 }
 
 Variable Bert::norm(Graph& graph, const Variable& x, const Weights& weights, bool wide) {
@@ -186,24 +205,21 @@ ForwardOutput Bert::forward(Graph& graph, const ForwardInput& input) {
   ForwardOutput output{x, {}};
   if (input.encode_only) return output;
 
-  grad::LinearOptions options;
+  const auto project = [&](const Variable& value, const Weights& layer, grad::LinearOptions options) {
+    options.bias = layer.bias;
+    return grad::linear(graph, value, *layer.weight, WeightLayout::output_input, options);
+  };
   if (config_.has_pooler()) {
-    const Tensor firsts = first_tokens(input, x.shape()[0], x.shape()[1], graph.arena());
-    options.bias = pooler_.bias;
-    const Variable dense =
-        grad::linear(graph, grad::gather_rows(graph, x, firsts), *pooler_.weight, WeightLayout::output_input, options);
-    const Variable pooled = grad::tanh(graph, dense);
-    output.named["pooled"] = pooled;
-    if (next_sentence_.weight != nullptr) {
-      options.bias = next_sentence_.bias;
-      options.wide = true;
-      output.named["next_sentence"] =
-          grad::linear(graph, pooled, *next_sentence_.weight, WeightLayout::output_input, options);
-    }
+    const Variable pooled = output.named["pooled"] = pool(graph, x, input);
+    if (next_sentence_.weight != nullptr)
+      output.named["next_sentence"] = project(pooled, next_sentence_, {.wide = true});
+  }
+  if (config_.classifies()) {
+    output.named["logits"] = classify(graph, config_.has_pooler() ? output.named["pooled"] : x);
   }
   if (config_.predicts_tokens()) {
-    options = {.bias = transform_.bias, .activation = config_.activation, .residual = {}};
-    const Variable dense = grad::linear(graph, x, *transform_.weight, WeightLayout::output_input, options);
+    const Variable places = input.head_rows ? grad::gather_rows(graph, x, input.head_rows) : x;
+    const Variable dense = project(places, transform_, {.activation = config_.activation});
     output.hidden = norm(graph, grad::widen(graph, dense), transform_norm_, false);
   }
   return output;
@@ -224,7 +240,9 @@ nn::StateLayout Bert::state_layout() const {
 double Bert::training_flops_per_token(int64_t sequence_length) const {
   const auto width = static_cast<double>(config_.hidden_size), layers = static_cast<double>(config_.num_hidden_layers);
   double weights = layers * width * (4.0 * width + 2.0 * static_cast<double>(config_.intermediate_size));
-  if (config_.predicts_tokens()) weights += width * (width + static_cast<double>(config_.vocab_size));
+  // Of masked tokens alone: the others do not reach the head.
+  constexpr double kMasked = 0.15;
+  if (config_.predicts_tokens()) weights += kMasked * width * (width + static_cast<double>(config_.vocab_size));
   return 6.0 * weights + 12.0 * layers * width * static_cast<double>(sequence_length);
 }
 

@@ -9,13 +9,13 @@ namespace fledge::models {
 
 /// BERT (Devlin et al., "BERT: pre-training of deep bidirectional transformers", 2019): an encoder with learned
 /// positions and segments, layer norm behind each sublayer, and on top of it, as the configuration says, a pooler, a
-/// head for masked tokens (dense, GELU, layer norm; tied to the word embeddings, with a bias) and one for the next
-/// sentence. Names and layouts are Hugging Face's: linear weights stand as [out, in].
+/// head for masked tokens (dense, GELU, layer norm; tied to the word embeddings, with a bias), one for the next
+/// sentence, and one for labels. Names and layouts are Hugging Face's: linear weights stand as [out, in].
 ///
 /// forward() returns, of a model that predicts tokens, the transformed hidden states for head(); with encode_only, and
-/// of an encoder alone, the last hidden states in the parameter type. Where there is a pooler, and no
-/// encode_only, `named` has "pooled" [D, C] (D documents: the rows of the batch, or what document_starts packs) and,
-/// for pretraining, "next_sentence" [D, 2].
+/// of other models, the last hidden states in the parameter type. Where there is a pooler, and no encode_only, `named`
+/// has "pooled" [D, C] (D documents: the rows of the batch, or what document_starts packs) and, for pretraining,
+/// "next_sentence" [D, 2]; a model with L labels gives "logits", [D, L] of texts or [B, T, L] of tokens.
 class Bert : public LanguageModel {
  public:
   explicit Bert(const BertConfig& config);
@@ -55,13 +55,16 @@ class Bert : public LanguageModel {
   /// residual + dropout(x W + bias).
   grad::Variable add_projection(grad::Graph& graph, const grad::Variable& x, const Weights& layer,
                                 const grad::Variable& residual);
+  grad::Variable pool(grad::Graph& graph, const grad::Variable& x, const ForwardInput& input);
+  /// Logits of the labels.
+  grad::Variable classify(grad::Graph& graph, const grad::Variable& features);
   grad::Variable norm(grad::Graph& graph, const grad::Variable& x, const Weights& weights, bool wide);
 
   BertConfig config_;
   grad::Parameter *word_, *position_, *token_type_;
   Weights embedding_norm_;
   std::vector<Block> blocks_;
-  Weights pooler_, transform_, transform_norm_, next_sentence_;
+  Weights pooler_, transform_, transform_norm_, next_sentence_, classifier_;
   grad::Parameter* prediction_bias_ = nullptr;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "tensor/matmul.h"
@@ -9,9 +10,11 @@ namespace fledge::models {
 
 /// What stands on top of BERT's encoder.
 enum class BertHeads : uint8_t {
-  none,        ///< BertModel: the pooler alone
-  masked,      ///< BertForMaskedLM: predicts tokens; no pooler
-  pretraining  ///< BertForPreTraining: predicts tokens, pooler, next sentence
+  none,                     ///< BertModel: the pooler alone
+  masked,                   ///< BertForMaskedLM: predicts tokens; no pooler
+  pretraining,              ///< BertForPreTraining: predicts tokens, pooler, next sentence
+  sequence_classification,  ///< BertForSequenceClassification: pooler, labels of a text or a pair
+  token_classification      ///< BertForTokenClassification: labels of every token; no pooler
 };
 
 /// Hugging Face's BERT configuration.
@@ -29,9 +32,15 @@ struct BertConfig {
   double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1;
   int64_t pad_token_id = 0;
   BertHeads heads = BertHeads::masked;
+  std::vector<std::string> labels = {"LABEL_0", "LABEL_1"};  ///< of a head that classifies; one label: a number
+  std::string problem_type;          ///< "single_label_classification", "regression" or "" (by the number of labels)
+  double classifier_dropout = -1.0;  ///< before the labels' head; negative: hidden_dropout_prob
 
-  bool has_pooler() const { return heads != BertHeads::masked; }
-  bool predicts_tokens() const { return heads != BertHeads::none; }
+  bool has_pooler() const { return heads != BertHeads::masked && heads != BertHeads::token_classification; }
+  bool predicts_tokens() const { return heads == BertHeads::masked || heads == BertHeads::pretraining; }
+  bool classifies() const {
+    return heads == BertHeads::sequence_classification || heads == BertHeads::token_classification;
+  }
 
   /// Throws Error naming `origin` and the key where a value is missing, wrong or not supported.
   static BertConfig from_json(const base::Json& json, const std::string& origin);

@@ -236,10 +236,13 @@ void save_renamed(const LanguageModel& model, const std::filesystem::path& folde
   write_safetensors(folder / kWeightsFile, tensors, {});
 }
 
-TEST(Bert, ReadsItsOwnFilesAndThoseWithOldNames) {
+void expect_own_and_old_files(BertHeads heads) {
   LoadedModel saved;
   saved.memory = std::make_unique<nn::Memory>();
-  saved.model = std::make_unique<Bert>(small_config(BertHeads::pretraining));
+  BertConfig config = small_config(heads);
+  config.labels = {"no", "yes", "\u00e9"};
+  config.classifier_dropout = 0.25;
+  saved.model = std::make_unique<Bert>(config);
   saved.model->parameters().allocate(*saved.memory, DType::f32, false);
   saved.model->parameters().initialize(11);
   const auto old_name = [](std::string name) {
@@ -267,6 +270,30 @@ TEST(Bert, ReadsItsOwnFilesAndThoseWithOldNames) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Bert, ReadsItsOwnFilesAndThoseWithOldNames) {
+  for (const BertHeads heads :
+       {BertHeads::pretraining, BertHeads::sequence_classification, BertHeads::token_classification}) {
+    expect_own_and_old_files(heads);
+  }
+}
+
+TEST(Bert, TheHeadOfChosenRowsIsTheHeadOfAllAtThoseRows) {
+  const LoadedModel loaded = load_model(reference_folder("bert_pretraining"), DType::f32, false);
+  const ReferenceData data("bert_pretraining_reference");
+  tensor::Arena& arena = loaded.memory->activations;
+  grad::Graph graph(arena, loaded.memory->encodings, DType::f32, false);
+  ForwardInput input = packed_input(data, arena);
+  const Tensor all = loaded.model->forward(graph, input).hidden.value();
+  input.head_rows = Tensor::from(std::vector<int32_t>{1, 5, 9}, {3}, arena);
+  const Tensor some = loaded.model->forward(graph, input).hidden.value();
+  ASSERT_EQ(some.shape(), (tensor::Shape{3, 30}));
+  const std::vector<float> every = all.to_vector<float>(), chosen = some.to_vector<float>();
+  for (size_t row = 0; row < 3; ++row) {
+    const size_t place = 1 + 4 * row;
+    for (size_t column = 0; column < 30; ++column) EXPECT_EQ(chosen[row * 30 + column], every[place * 30 + column]);
+  }
+}
+
 TEST(Bert, RefusesWhatItCannotRun) {
   const auto refuse = [](const char* text, const char* sentence) {
     try {
@@ -283,6 +310,17 @@ TEST(Bert, RefusesWhatItCannotRun) {
   refuse(R"({"model_type": "bert", "architectures": ["BertForQuestionAnswering"]})", "BertForQuestionAnswering");
   refuse(R"({"model_type": "bert", "architectures": 3})", "architectures");
   refuse(R"({"model_type": "bert", "is_decoder": true})", "decoder");
+  const auto refuse_labels = [&](const std::string& keys, const char* sentence) {
+    refuse((R"({"model_type": "bert", "architectures": ["BertForSequenceClassification"], )" + keys + "}").c_str(),
+           sentence);
+  };
+  refuse_labels(R"("id2label": {"0": "a", "2": "b"})", "no \"1\" is among them");
+  refuse_labels(R"("id2label": {})", "0 labels");
+  refuse_labels(R"("id2label": [])", "id2label is not an object");
+  refuse_labels(R"("num_labels": 70000)", "70000 labels");
+  refuse_labels(R"("problem_type": "multi_label_classification")", "multi_label_classification");
+  refuse_labels(R"("problem_type": "regression")", "2 labels instead of one");
+  refuse_labels(R"("classifier_dropout": 1.5)", "classifier_dropout");
 
   nn::Memory memory;
   Bert model(small_config(BertHeads::none));

@@ -54,6 +54,7 @@ grad::Variable LanguageModel::through_block(grad::Graph& graph, const ForwardInp
 }
 
 void check_input(const LanguageModel& model, const ForwardInput& input) {
+  if (input.head_rows && model.is_causal()) throw base::Error("head_rows are for models that predict masked tokens");
   const tensor::Shape& shape = input.ids ? input.ids.shape() : input.embeddings.shape();
   const auto check_length = [&](int64_t length) {
     if (length <= model.context_length()) return;

@@ -27,6 +27,8 @@ struct ForwardInput {
   tensor::Tensor document_ends;        ///< i32 [B, T]: one past the last place that a token sees; undefined: T. For
                                        ///< encoders, beside document_starts: packed documents, or rows with padding
   nn::SequenceState* state = nullptr;  ///< read and extended where given; B is then 1
+  tensor::Tensor head_rows;            ///< i32 [N]: places among the B T that are made ready for the head; undefined:
+                                       ///< all. `hidden` is then [N, C]. For encoders: of masked tokens alone
   bool encode_only = false;            ///< stop at the last hidden states: `hidden` is then not ready for the head
   Tap tap;
   /// `tap` also gets every block's scores before the softmax, "blocks.3.attn.scores" [B, H, T, T], which the fused

@@ -40,8 +40,9 @@ EvaluationResult evaluate(models::LanguageModel& model, nn::Memory& memory, cons
   }
   loss = processes.all_reduce_sum(loss);
   targets = processes.all_reduce_sum(targets);
-  return {targets > 0.0 ? loss / targets : 0.0, static_cast<int64_t>(targets),
-          objective.report(all_sums(sums, processes))};
+  const Sums all_of_them = all_sums(sums, processes);
+  return {targets > 0.0 ? loss / targets : 0.0, static_cast<int64_t>(targets), objective.report(all_of_them),
+          objective.describe(all_of_them)};
 }
 
 }  // namespace fledge::train

@@ -13,6 +13,7 @@ struct EvaluationResult {
   double loss = 0.0;  ///< mean over the targets
   int64_t target_tokens = 0;
   Metrics metrics;
+  std::string description;  ///< see Objective::describe
 };
 
 /// Loss over the first `batches` batches of `rows` rows of the validation data (0: all), shared among the processes by

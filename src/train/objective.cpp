@@ -1,8 +1,11 @@
 #include "train/objective.h"
 
 #include "base/error.h"
+#include "train/labelled_source.h"
 #include "train/objectives/chat.h"
+#include "train/objectives/classify.h"
 #include "train/objectives/distillation/distillation.h"
+#include "train/objectives/masked_language.h"
 #include "train/objectives/next_token.h"
 #include "train/objectives/preference.h"
 
@@ -33,6 +36,7 @@ models::ForwardInput forward_input(const Batch& batch) {
   if (batch.has("document_starts")) input.document_starts = batch.at("document_starts");
   if (batch.has("document_ends")) input.document_ends = batch.at("document_ends");
   if (batch.has("token_types")) input.token_types = batch.at("token_types");
+  if (batch.has("masked_rows")) input.head_rows = batch.at("masked_rows");
   return input;
 }
 
@@ -48,6 +52,11 @@ std::unique_ptr<Objective> make_plain_objective(const Recipe& recipe, const Batc
                                         PreferenceOptions{settings.beta, settings.label_smoothing,
                                                           settings.desirable_weight, settings.undesirable_weight},
                                         source);
+  }
+  if (kind == "masked_language") return std::make_unique<MaskedLanguage>(recipe.objective.next_sentence);
+  if (kind == "classify") {
+    const auto& labelled = dynamic_cast<const LabelledSource&>(source);
+    return std::make_unique<Classify>(labelled.task(), labelled.labels(), labelled.validation_examples());
   }
   throw base::UsageError("objective.kind is \"{}\", which is not known", kind);
 }

@@ -81,6 +81,9 @@ class Objective {
   /// Metrics of a step or an evaluation. Unless said otherwise a name's sums are a total and its weight, and the metric
   /// their quotient.
   virtual Metrics report(const Sums& sums) const;
+  /// What an evaluation found beyond single numbers, as lines for people (a confusion matrix); empty where there is
+  /// nothing.
+  virtual std::string describe(const Sums& /*sums*/) const { return {}; }
 };
 
 /// The objective that a recipe names. Throws UsageError for an unknown one.

@@ -5,6 +5,12 @@
 #include "tensor/adamw.h"
 
 namespace fledge::train {
+namespace {
+
+// A step at which the correction of the moments has long become 1.
+constexpr int64_t kLateStep = int64_t{1} << 40;
+
+}  // namespace
 
 AdamW::AdamW(nn::ParameterSet& parameters, nn::Memory& memory, const OptimizerOptions& options, int64_t begin,
              int64_t end)
@@ -21,7 +27,7 @@ void AdamW::step(double learning_rate, double gradient_scale) {
                               .beta2 = options_.beta2,
                               .epsilon = options_.epsilon,
                               .weight_decay = 0.0,
-                              .step = steps_,
+                              .step = options_.bias_correction ? steps_ : kLateStep,
                               .gradient_scale = gradient_scale};
   for (const auto& entry : parameters_.entries()) {
     const int64_t first = std::max(entry.offset, begin_);

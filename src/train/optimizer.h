@@ -9,7 +9,8 @@ namespace fledge::train {
 struct OptimizerOptions {
   double beta1 = 0.9, beta2 = 0.95;
   double epsilon = 1e-8;
-  double weight_decay = 0.1;  ///< applied to the parameters that decay
+  double weight_decay = 0.1;    ///< applied to the parameters that decay
+  bool bias_correction = true;  ///< of the first steps' moments
 };
 
 /// AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019) over a range of the flat parameters:

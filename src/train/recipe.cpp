@@ -133,6 +133,10 @@ void apply_override(Recipe& recipe, const std::string& text, Origins& origins) {
   origins[full_name(name)] = where;
 }
 
+bool same_value(const RecipeKey& key, Recipe& a, Recipe& b) {
+  return std::visit([&](auto access) { return access(a) == access(b); }, key.access);
+}
+
 /// Keys that exclude each other by being given at all, whatever their value.
 void check_given(const Recipe& recipe, const Origins& origins) {
   if (!recipe.model.is_given()) return;
@@ -144,6 +148,19 @@ void check_given(const Recipe& recipe, const Origins& origins) {
           "{}: {} describes a new model, but model.{} = {} gives the shape of an old one; remove one of the two",
           found->second, key.name, is_path ? "path" : "layers_from",
           base::toml_quoted(is_path ? recipe.model.path : recipe.model.layers_from));
+  }
+}
+
+/// Gives the keys of a preset their values; one that was given another value is a contradiction.
+void apply_preset(Recipe& recipe, const Origins& origins) {
+  if (recipe.model.preset.empty() || !recipe.model.path.empty()) return;
+  Recipe given = recipe;
+  recipe.model = preset_model(recipe.model);
+  for (const RecipeKey& key : recipe_keys()) {
+    const auto found = origins.find(key.name);
+    if (found == origins.end() || same_value(key, given, recipe)) continue;
+    throw UsageError("{}: {} contradicts model.preset = {}; remove one of the two", found->second, key.name,
+                     base::toml_quoted(recipe.model.preset));
   }
 }
 
@@ -268,6 +285,7 @@ Recipe parse_recipe(std::string_view text, std::string_view origin, const std::v
     origins[full_name(entry.key)] = where;
   }
   for (const std::string& text_of_override : overrides) apply_override(recipe, text_of_override, origins);
+  apply_preset(recipe, origins);
   check_given(recipe, origins);
   check_recipe(recipe, origin);
   if (recipe.run.out.empty() && !recipe.run.name.empty()) recipe.run.out = "runs/" + recipe.run.name;

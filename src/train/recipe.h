@@ -18,6 +18,7 @@ struct Recipe {
     std::string path;
     std::string layers_from;
     std::vector<std::string> layers;
+    std::string preset;
     int64_t n_layer = 12, n_head = 12, n_embd = 768, n_positions = 1024;
     int64_t n_kv_head = 0, head_size = 0, n_inner = 0;
     int64_t vocab_size = 0;
@@ -39,6 +40,9 @@ struct Recipe {
     bool strict = false;
     std::vector<std::string> add_tokens;
     double val_fraction = 0.05;
+    std::string val_path;
+    std::string text_column = "text", text_pair_column, label_column = "label";
+    std::vector<std::string> labels;
   } data;
   struct Chat {
     std::string template_name;
@@ -48,6 +52,10 @@ struct Recipe {
     std::string kind = "next_token";
     double beta = 0.1, label_smoothing = 0.0;
     double desirable_weight = 1.0, undesirable_weight = 1.0;
+    double mask_probability = 0.15;
+    bool whole_words = false;
+    bool next_sentence = false;
+    std::string task = "classification";
   } objective;
   struct Distillation {
     std::string teacher;
@@ -68,6 +76,7 @@ struct Recipe {
     double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
     double weight_decay = 0.1;
     double clip_norm = 1.0;
+    bool bias_correction = true;
   } optimizer;
   struct Schedule {
     std::string kind = "cosine";

@@ -45,8 +45,9 @@ std::vector<RecipeKey> make_keys() {
   number("max_minutes", FLEDGE_MEMBER(max_minutes), 0, 1e6,
          "Save and stop after this time, wherever the schedule stands. 0: no limit.");
 
-  text("model.family", FLEDGE_MEMBER(model.family), {"gpt2", "llama", "mistral", "qwen2", "qwen3"},
-       "The architecture. mistral is built like llama; qwen2 has biases in attention's projections, qwen3 a norm of "
+  text("model.family", FLEDGE_MEMBER(model.family), {"gpt2", "bert", "llama", "mistral", "qwen2", "qwen3"},
+       "The architecture. bert is an encoder; mistral is built like llama; qwen2 has biases in attention's "
+       "projections, qwen3 a norm of "
        "queries and keys.");
   text(
       "model.path", FLEDGE_MEMBER(model.path), {},
@@ -57,33 +58,40 @@ std::vector<RecipeKey> make_keys() {
        "model.path.");
   text("model.layers", FLEDGE_MEMBER(model.layers), {},
        "The blocks of model.layers_from that are taken, counted from 0: [\"0\", \"2\", \"4\"]. Empty: every second.");
+  of_new_model(text("model.preset", FLEDGE_MEMBER(model.preset),
+                    {"", "bert-tiny", "bert-mini", "bert-small", "bert-medium", "bert-base"},
+                    "The family and sizes of a known model: BERT with 2 x 128, 4 x 256, 4 x 512, 8 x 512 or 12 x 768 "
+                    "(blocks x hidden size). Of the keys that it sets, none may be given another value."));
   of_new_model(number("model.n_layer", FLEDGE_MEMBER(model.n_layer), 1, 1000, "Transformer blocks."));
   of_new_model(number("model.n_head", FLEDGE_MEMBER(model.n_head), 1, 1024, "Attention heads; divides n_embd."));
-  of_new_model(number("model.n_kv_head", FLEDGE_MEMBER(model.n_kv_head), 0, 1024,
-                      "Heads of keys and values, which heads of queries share; divides n_head. 0: n_head. Not GPT-2."));
+  of_new_model(number(
+      "model.n_kv_head", FLEDGE_MEMBER(model.n_kv_head), 0, 1024,
+      "Heads of keys and values, which heads of queries share; divides n_head. 0: n_head. Not GPT-2, not BERT."));
   of_new_model(number("model.head_size", FLEDGE_MEMBER(model.head_size), 0, 65536,
                       "Elements of a head. 0: n_embd / n_head. Not GPT-2."));
   of_new_model(number("model.n_embd", FLEDGE_MEMBER(model.n_embd), 1, 65536, "Hidden size."));
-  of_new_model(number("model.n_inner", FLEDGE_MEMBER(model.n_inner), 0, 1 << 20,
-                      "Feed-forward size. 0: 4 n_embd in GPT-2, in the others 8/3 n_embd up to a multiple of 64."));
+  of_new_model(
+      number("model.n_inner", FLEDGE_MEMBER(model.n_inner), 0, 1 << 20,
+             "Feed-forward size. 0: 4 n_embd in GPT-2 and BERT, in the others 8/3 n_embd up to a multiple of 64."));
   of_new_model(number("model.n_positions", FLEDGE_MEMBER(model.n_positions), 1, 1 << 20, "Longest context in tokens."));
   of_new_model(number("model.vocab_size", FLEDGE_MEMBER(model.vocab_size), 0, 1 << 24,
                       "Rows of the embedding. 0: as many as the tokenizer of the data has."));
-  of_new_model(
-      number("model.embd_pdrop", FLEDGE_MEMBER(model.embd_pdrop), 0, 0.99, "Dropout after the embedding, in GPT-2."));
+  of_new_model(number("model.embd_pdrop", FLEDGE_MEMBER(model.embd_pdrop), 0, 0.99,
+                      "Dropout after the embedding, in GPT-2 and BERT."));
   of_new_model(number("model.attn_pdrop", FLEDGE_MEMBER(model.attn_pdrop), 0, 0.99, "Dropout of attention weights."));
-  of_new_model(number("model.resid_pdrop", FLEDGE_MEMBER(model.resid_pdrop), 0, 0.99,
-                      "Dropout before each residual addition, in GPT-2."));
+  of_new_model(
+      number("model.resid_pdrop", FLEDGE_MEMBER(model.resid_pdrop), 0, 0.99,
+             "Dropout before each residual addition, in GPT-2 and BERT; BERT's is the same after the embedding."));
   above(of_new_model(number("model.layer_norm_epsilon", FLEDGE_MEMBER(model.layer_norm_epsilon), 0, 0.1,
                             "Added to the variance in layer norm, to the mean square in RMS norm.")));
   of_new_model(text("model.activation", FLEDGE_MEMBER(model.activation), {"gelu_new", "gelu"},
-                    "GPT-2's: gelu_new is the tanh form, gelu the exact one. The others have SwiGLU."));
+                    "GPT-2's and BERT's: gelu_new is the tanh form, gelu the exact one. The others have SwiGLU."));
   above(of_new_model(number("model.initializer_range", FLEDGE_MEMBER(model.initializer_range), 0, 10,
                             "Standard deviation of the weights at the start.")));
   above(of_new_model(number("model.rope_theta", FLEDGE_MEMBER(model.rope_theta), 1, 1e15,
-                            "Base of the wavelengths of rotary positions. Not GPT-2.")));
+                            "Base of the wavelengths of rotary positions. Not GPT-2, not BERT.")));
   of_new_model(text("model.tie_embeddings", FLEDGE_MEMBER(model.tie_embeddings), {},
-                    "Whether the head is the embedding. GPT-2's always is."));
+                    "Whether the head is the embedding. GPT-2's and BERT's always is."));
 
   text("data.path", FLEDGE_MEMBER(data.path), {},
        "Folder made by `fledge data prepare`, or the file that the objective learns from; `--set data=FILE` says the "
@@ -95,22 +103,35 @@ std::vector<RecipeKey> make_keys() {
   text("data.separate_documents", FLEDGE_MEMBER(data.separate_documents), {},
        "Whether attention stops at the borders of documents that share a sequence.");
   number("data.val_fraction", FLEDGE_MEMBER(data.val_fraction), 0, 0.5,
-         "Share of the documents of data.text, or of the conversations of a chat file, that is kept for validation.");
+         "Share of the documents of data.text, of the conversations of a chat file, or of labelled examples, that is "
+         "kept for validation.");
   text("data.strict", FLEDGE_MEMBER(data.strict), {},
        "Stop at the first record of a chat file that cannot be used, instead of skipping and counting such.");
   text("data.add_tokens", FLEDGE_MEMBER(data.add_tokens), {},
        "Special tokens to add to the vocabulary for a chat template. Their rows of the embedding begin as the mean of "
        "the others.");
+  text("data.val_path", FLEDGE_MEMBER(data.val_path), {},
+       "classify: a file of examples for validation, instead of a share of data.path.");
+  text(
+      "data.text_column", FLEDGE_MEMBER(data.text_column), {},
+      "classify: the column of the text; with objective.task = \"tokens\" of words, as a list or with spaces between.");
+  text("data.text_pair_column", FLEDGE_MEMBER(data.text_pair_column), {},
+       "classify: the column of a second text, for pairs. Empty: none.");
+  text("data.label_column", FLEDGE_MEMBER(data.label_column), {},
+       "classify: the column of the label, the number, or the words' labels.");
+  text("data.labels", FLEDGE_MEMBER(data.labels), {},
+       "classify: the labels in their order; another one in the data is an error, and so is one without an example. "
+       "Empty: those of the starting model, or else of the data.");
 
   text("chat.template", FLEDGE_MEMBER(chat.template_name), {},
        "How conversations become text: chatml, zephyr or a file with a template. Empty: the model's own.");
   text("chat.train_on", FLEDGE_MEMBER(chat.train_on), {"all", "last"},
        "Which of the assistant's turns are learned. last is for templates that write earlier turns in another way.");
 
-  text("objective.kind", FLEDGE_MEMBER(objective.kind), {"next_token", "chat", "dpo", "orpo", "kto"},
+  text("objective.kind", FLEDGE_MEMBER(objective.kind),
+       {"next_token", "chat", "dpo", "orpo", "kto", "masked_language", "classify"},
        "What is learned: the next token of texts; the assistant's tokens in conversations; which of two answers is "
-       "better "
-       "(dpo, orpo); which answers are good (kto).");
+       "better (dpo, orpo); which answers are good (kto); masked tokens, or labels of texts (both for an encoder).");
   above(number("objective.beta", FLEDGE_MEMBER(objective.beta), 0, 100,
                "dpo and kto: how strongly the model is held to the one it started from; orpo: the weight of the odds "
                "ratio beside the loss of the chosen answer."));
@@ -120,6 +141,16 @@ std::vector<RecipeKey> make_keys() {
          "kto: weight of the good answers.");
   number("objective.undesirable_weight", FLEDGE_MEMBER(objective.undesirable_weight), 0, 1000,
          "kto: weight of the bad answers.");
+  above(number("objective.mask_probability", FLEDGE_MEMBER(objective.mask_probability), 0, 0.9,
+               "masked_language: share of the tokens that are to be predicted; of these 80 % become the mask, 10 % a "
+               "token drawn at random, and 10 % stay."));
+  text("objective.whole_words", FLEDGE_MEMBER(objective.whole_words), {},
+       "masked_language: whether all tokens of a word are masked together.");
+  text("objective.next_sentence", FLEDGE_MEMBER(objective.next_sentence), {},
+       "masked_language: texts are pairs of segments, and whether the second one follows the first is learned too.");
+
+  text("objective.task", FLEDGE_MEMBER(objective.task), {"classification", "regression", "tokens"},
+       "classify: one label of a set for each text, a number for each text, or one label for each word.");
 
   text("distillation.teacher", FLEDGE_MEMBER(distillation.teacher), {},
        "A model to learn from beside the labels: a folder, a name in the store or a GGUF file, with the vocabulary of "
@@ -172,6 +203,8 @@ std::vector<RecipeKey> make_keys() {
          "Decoupled weight decay of matrices; biases and norms have none.");
   number("optimizer.clip_norm", FLEDGE_MEMBER(optimizer.clip_norm), 0, 1e6,
          "Longest allowed norm of the whole gradient. 0: no clipping.");
+  text("optimizer.bias_correction", FLEDGE_MEMBER(optimizer.bias_correction), {},
+       "Whether the means of the first steps are corrected for having begun at zero. BERT's own optimizer did not.");
 
   text("schedule.kind", FLEDGE_MEMBER(schedule.kind), {"cosine", "linear", "constant", "wsd"},
        "Shape of the learning rate after the warm-up. wsd stays at the top and falls at the end.");

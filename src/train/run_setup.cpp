@@ -112,6 +112,7 @@ std::string recipe_identity(const Recipe& recipe, const BatchSource& source) {
   deciding.data.path.clear();
   deciding.data.text.clear();
   deciding.data.tokenizer.clear();
+  deciding.data.val_path.clear();
   return fmt::format("{:016x}", base::stable_hash(source.identity(), base::stable_hash(to_toml(deciding))));
 }
 

@@ -1,6 +1,8 @@
 #include "train/source.h"
 
 #include "train/chat_source.h"
+#include "train/labelled_source.h"
+#include "train/masked_source.h"
 #include "train/run_setup.h"
 #include "train/token_source.h"
 
@@ -18,12 +20,14 @@ std::unique_ptr<BatchSource> make_source(const Recipe& recipe, const std::filesy
     }
     return std::make_unique<ChatSource>(recipe, folder, model.context_length);
   }
+  if (recipe.objective.kind == "classify") return std::make_unique<LabelledSource>(recipe);
   std::filesystem::path data_folder = recipe.data.path;
   if (!recipe.data.text.empty()) {
     data_folder = run_folder / "data";
     if (processes.rank() == 0) prepare_recipe_data(recipe, data_folder);
     processes.barrier();
   }
+  if (recipe.objective.kind == "masked_language") return std::make_unique<MaskedSource>(recipe, data_folder);
   return std::make_unique<TokenSource>(recipe, data_folder);
 }
 

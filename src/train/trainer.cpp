@@ -31,7 +31,8 @@ double seconds_since(Clock::time_point start) {
 }
 
 OptimizerOptions optimizer_options(const Recipe& recipe) {
-  return {recipe.optimizer.beta1, recipe.optimizer.beta2, recipe.optimizer.epsilon, recipe.optimizer.weight_decay};
+  return {recipe.optimizer.beta1, recipe.optimizer.beta2, recipe.optimizer.epsilon, recipe.optimizer.weight_decay,
+          recipe.optimizer.bias_correction};
 }
 
 base::OrderedJson as_json(const Metrics& metrics, const std::string& prefix) {
@@ -227,8 +228,7 @@ RunResult Trainer::run(bool resume) {
   }
 
   const Schedule schedule = Schedule::of(recipe_, recipe_.steps);
-  const double flops = session.model->training_flops_per_token(recipe_.batch.sequence_length) *
-                       static_cast<double>(recipe_.tokens_per_step());
+  const double flops_per_token = session.model->training_flops_per_token(recipe_.batch.sequence_length);
   const auto run_start = Clock::now();
   bool stopping = false;
   while (session.state.step < recipe_.steps && !stopping) {
@@ -243,8 +243,8 @@ RunResult Trainer::run(bool resume) {
     report.steps = recipe_.steps;
     report.learning_rate = learning_rate;
     report.seconds = seconds_since(start_time);
-    report.tokens_per_second = static_cast<double>(recipe_.tokens_per_step()) / report.seconds;
-    report.flops_per_second = flops / report.seconds;
+    report.tokens_per_second = static_cast<double>(report.result.tokens) / report.seconds;
+    report.flops_per_second = flops_per_token * report.tokens_per_second;
     if (leads) {
       base::OrderedJson record = {{"loss", report.result.loss},
                                   {"gradient_norm", report.result.gradient_norm},
@@ -261,9 +261,13 @@ RunResult Trainer::run(bool resume) {
     stopping = processes_.all_reduce_sum(base::interrupted() || out_of_time ? 1.0 : 0.0) > 0.0;
     after_step(session, stopping || session.state.step == recipe_.steps);
   }
-  return {session.state.step,         session.state.step == recipe_.steps,
-          session.training_loss,      session.validation.loss,
-          session.validation.metrics, checkpoint_folder(run_folder_, session.state.step)};
+  return {session.state.step,
+          session.state.step == recipe_.steps,
+          session.training_loss,
+          session.validation.loss,
+          session.validation.metrics,
+          checkpoint_folder(run_folder_, session.state.step),
+          session.validation.description};
 }
 
 void Trainer::after_step(Session& session, bool last) {

@@ -53,6 +53,7 @@ struct RunResult {
   double validation_loss = 0.0;
   Metrics validation_metrics;
   std::filesystem::path checkpoint;
+  std::string description;  ///< of the last validation; see Objective::describe
 };
 
 /// What the command line shows while a run goes. Called by process 0 alone, between steps.

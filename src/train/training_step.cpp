@@ -60,9 +60,13 @@ double TrainingStep::gradient_norm() {
 StepResult TrainingStep::run(int64_t step, std::span<const Batch> batches, std::span<const int64_t> first_samples,
                              double learning_rate) {
   StepResult result;
-  double targets = 0.0;
-  for (const Batch& batch : batches) targets += static_cast<double>(batch.target_tokens);
+  double targets = 0.0, tokens = 0.0;
+  for (const Batch& batch : batches) {
+    targets += static_cast<double>(batch.target_tokens);
+    if (batch.has("ids")) tokens += static_cast<double>(batch.at("ids").elements());
+  }
   targets = processes_.all_reduce_sum(targets);
+  result.tokens = static_cast<int64_t>(processes_.all_reduce_sum(tokens));
   if (targets == 0.0) throw base::Error("step {}: the batch has no target tokens", step);
   result.target_tokens = static_cast<int64_t>(targets);
 

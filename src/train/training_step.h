@@ -24,6 +24,7 @@ struct StepResult {
   double loss = 0.0;           ///< mean over the target tokens of the step
   double gradient_norm = 0.0;  ///< before clipping
   int64_t target_tokens = 0;   ///< over all processes
+  int64_t tokens = 0;          ///< that went through the model, over all processes
   Metrics metrics;             ///< what else the objective shows
 };
 

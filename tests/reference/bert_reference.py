@@ -2,11 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel
+from transformers import (BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification,
+                          BertForTokenClassification, BertModel)
 
 from causal import IGNORE
 
-CLASSES = {"BertModel": BertModel, "BertForMaskedLM": BertForMaskedLM, "BertForPreTraining": BertForPreTraining}
+CLASSES = {kind.__name__: kind for kind in (BertModel, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification,
+                                            BertForTokenClassification)}
 
 
 def build_model(architecture, seed, scale=1.0, **sizes):
@@ -60,3 +62,32 @@ def gradients(model, ids, segments, lengths, targets):
     loss.backward()
     found = {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
     return loss.detach(), logits.detach(), found
+
+
+def draw_labels(generator, config, architecture, lengths, length):
+    """What a model with labels learns of a batch: [rows], a number each for regression, or [rows, length]."""
+    rows = len(lengths)
+    if architecture == "BertForTokenClassification":
+        labels = torch.randint(config.num_labels, (rows, length), generator=generator)
+        labels[torch.rand(rows, length, generator=generator) < 0.3] = IGNORE
+        labels[:, 0] = 1
+        labels[mask_of(lengths, length) == 0] = IGNORE
+        return labels
+    if config.num_labels == 1:
+        return torch.randn(rows, generator=generator)
+    return torch.randint(config.num_labels, (rows,), generator=generator)
+
+
+def training_loss(model, ids, segments, lengths, labels, next_sentence=None):
+    """The loss that transformers itself computes of labels (for masked tokens: of targets)."""
+    extra = {} if next_sentence is None else {"next_sentence_label": next_sentence}
+    return model(input_ids=ids, token_type_ids=segments, attention_mask=mask_of(lengths, ids.shape[1]),
+                 labels=labels.to(next(model.parameters()).dtype) if labels.is_floating_point() else labels, **extra).loss
+
+
+def label_gradients(model, ids, segments, lengths, labels):
+    """Loss of labels and the gradient of every parameter under its name."""
+    model.zero_grad(set_to_none=True)
+    loss = training_loss(model, ids, segments, lengths, labels)
+    loss.backward()
+    return loss.detach(), {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Compares a fledge binary with transformers: BERT's logits, hidden states, pooled vectors, loss and every gradient, at
-odd sizes with padding and segments; old names of tensors; and folders written by either side and read by the other.
+"""Compares a fledge binary with transformers: BERT's logits, hidden states, pooled vectors, labels of texts and of tokens,
+loss and every gradient, at odd sizes with padding and segments; old names of tensors; and folders written by either side and read by the other.
 Exit code 1 where a bound is passed.
 
 The reference runs in f64, so that the error shown is fledge's own. A tensor's error is norm(got - expected) /
@@ -30,6 +30,15 @@ CASES = {
                     2, 17, 3, 10.0),
     "encoder": ("BertModel", dict(num_hidden_layers=2, hidden_size=36, num_attention_heads=3, intermediate_size=75,
                                   vocab_size=91, max_position_embeddings=33), 4, 29, 0, 10.0),
+    "labels": ("BertForSequenceClassification", dict(num_hidden_layers=2, hidden_size=36, num_attention_heads=3,
+                                                     intermediate_size=75, vocab_size=91, max_position_embeddings=33,
+                                                     num_labels=5), 4, 29, 0, 10.0),
+    "score": ("BertForSequenceClassification", dict(num_hidden_layers=1, hidden_size=28, num_attention_heads=2,
+                                                    intermediate_size=51, vocab_size=83, max_position_embeddings=21,
+                                                    num_labels=1), 5, 20, 0, 10.0),
+    "words": ("BertForTokenClassification", dict(num_hidden_layers=2, hidden_size=40, num_attention_heads=4,
+                                                 intermediate_size=63, vocab_size=79, max_position_embeddings=31,
+                                                 num_labels=7), 3, 31, 0, 10.0),
     "base": ("BertForMaskedLM", dict(), 2, 67, 9, 1.0),
 }
 
@@ -99,7 +108,7 @@ def compare_outputs(report, binary, folder, model, batch, scratch):
     if expected.keys() - got.keys():
         raise SystemExit(f"fledge did not write {sorted(expected.keys() - got.keys())}")
     for name, tensor in expected.items():
-        per_token = name in ("logits", "hidden")
+        per_token = name in ("logits", "hidden") and tensor.dim() == 3
         a, b = (valid(got[name], lengths), valid(tensor, lengths)) if per_token else (got[name], tensor)
         report.line(name, relative_error(a, b), LOGITS_BOUND)
 
@@ -148,9 +157,17 @@ def compare_case(report, binary, name, scratch):
         mask = reference.mask_of(lengths, length)
         terms = {f"bert.encoder.layer.{i}.attention.self.{{}}.bias": AttentionTerms(block, mask)
                  for i, block in enumerate(model.bert.encoder.layer)}
-        loss, _, expected = reference.gradients(model.double(), *batch)
-        run(binary, "grads", folder, "--ids", as_argument(ids), "--targets", as_argument(targets), "--token-types",
-            as_argument(segments), "--lengths", ",".join(str(int(n)) for n in lengths), "--out", scratch / "out")
+        generator = torch.Generator().manual_seed(9)
+        if architecture in ("BertForMaskedLM", "BertForPreTraining"):
+            loss, _, expected = reference.gradients(model.double(), *batch)
+            learned = ("--targets", as_argument(targets))
+        else:
+            labels = reference.draw_labels(generator, model.config, architecture, lengths, length)
+            loss, expected = reference.label_gradients(model.double(), ids, segments, lengths, labels)
+            learned = ("--labels", ",".join(str(value) for value in labels.tolist())) if labels.dim() == 1 else \
+                ("--targets", as_argument(labels))
+        run(binary, "grads", folder, "--ids", as_argument(ids), *learned, "--token-types", as_argument(segments),
+            "--lengths", ",".join(str(int(n)) for n in lengths), "--out", scratch / "out")
         got = load_file(scratch / "out")
         report.line("loss", abs(got["loss"].double().item() - loss.item()) / loss.item(), LOGITS_BOUND)
         floors = {key.format(part): floor for key, watch in terms.items() for part, floor in watch.floors().items()}

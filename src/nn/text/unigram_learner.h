@@ -14,8 +14,8 @@ namespace fledge::nn {
 /// that the result does not depend on the number of threads.
 class UnigramLearner {
  public:
-  static constexpr size_t kLongestWord = 128;              ///< bytes
-  static constexpr size_t kMostPieces = size_t{1} << 24;   ///< at the beginning
+  static constexpr size_t kLongestWord = 128;             ///< bytes
+  static constexpr size_t kMostPieces = size_t{1} << 24;  ///< at the beginning
 
   /// The words' texts must live on; every character in them is one of `seeds`. At most kMostPieces seeds, of at most
   /// 255 bytes each.

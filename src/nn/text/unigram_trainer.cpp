@@ -65,9 +65,7 @@ std::map<std::string, int64_t> learnable_words(const PieceCounter& counts, const
 Json post_processor_section(int32_t begin_id, int32_t end_id) {
   const auto special = [](const char* name) { return Json{{"SpecialToken", {{"id", name}, {"type_id", 0}}}}; };
   const auto text = [](const char* name) { return Json{{"Sequence", {{"id", name}, {"type_id", 0}}}}; };
-  const auto entry = [](const char* name, int32_t id) {
-    return Json{{"id", name}, {"ids", {id}}, {"tokens", {name}}};
-  };
+  const auto entry = [](const char* name, int32_t id) { return Json{{"id", name}, {"ids", {id}}, {"tokens", {name}}}; };
   return {{"type", "TemplateProcessing"},
           {"single", {special("<s>"), text("A"), special("</s>")}},
           {"pair", {special("<s>"), text("A"), special("</s>"), text("B"), special("</s>")}},
@@ -155,8 +153,8 @@ Tokenizer UnigramTrainer::train() {
     const bool last = learner.size() <= target;
     for (int32_t step = 0; step < options_.improvements; ++step) learner.improve(!last);
     if (options_.progress) {
-      options_.progress({TokenizerTrainingProgress::Phase::kPruning, static_cast<int64_t>(learner.size()),
-                         options_.vocabulary_size});
+      options_.progress(
+          {TokenizerTrainingProgress::Phase::kPruning, static_cast<int64_t>(learner.size()), options_.vocabulary_size});
     }
     if (last) break;
     const auto shrunk = static_cast<size_t>(options_.shrinking_factor * static_cast<double>(learner.size()));

@@ -15,10 +15,10 @@ struct UnigramTrainingOptions {
   bool lowercase = false;
   /// The most frequent characters get tokens; others are <unk>.
   int64_t alphabet_limit = 1000;
-  int64_t longest_piece = 16;    ///< in characters; at most 60
-  int64_t seed_size = 1000000;   ///< candidates at the beginning
+  int64_t longest_piece = 16;      ///< in characters; at most 60
+  int64_t seed_size = 1000000;     ///< candidates at the beginning
   double shrinking_factor = 0.75;  ///< the share of candidates that a round of pruning keeps
-  int32_t improvements = 2;      ///< steps of expectation and maximization between two rounds
+  int32_t improvements = 2;        ///< steps of expectation and maximization between two rounds
   /// <unk> is always there, with the id 0; these get the last ids, in this order. <s> and </s> go around a text.
   std::vector<std::string> special_tokens = {"<s>", "</s>", "<pad>", "<mask>"};
   /// Called on the caller's thread now and then; may throw to stop.

@@ -111,9 +111,7 @@ Json post_processor_section(int32_t begin_id, int32_t end_id) {
   const auto text = [](const char* name, int segment) {
     return Json{{"Sequence", {{"id", name}, {"type_id", segment}}}};
   };
-  const auto entry = [](const char* name, int32_t id) {
-    return Json{{"id", name}, {"ids", {id}}, {"tokens", {name}}};
-  };
+  const auto entry = [](const char* name, int32_t id) { return Json{{"id", name}, {"ids", {id}}, {"tokens", {name}}}; };
   return {{"type", "TemplateProcessing"},
           {"single", {special("[CLS]", 0), text("A", 0), special("[SEP]", 0)}},
           {"pair", {special("[CLS]", 0), text("A", 0), special("[SEP]", 0), text("B", 1), special("[SEP]", 1)}},

