@@ -11,6 +11,7 @@
 #include "cli/data.h"
 #include "cli/work_progress.h"
 #include "train/data/tokenizer_adapter.h"
+#include "train/tokenizer_source.h"
 
 namespace fledge::cli {
 namespace {
@@ -47,7 +48,7 @@ void run_data_prepare(const DataPrepareOptions& options, const CommonOptions& co
                         {"", base::format_bytes(static_cast<double>(state.bytes_done) / seconds) + "/s"}},
                        -1.0});
     };
-    const auto tokenizer = std::make_shared<const nn::Tokenizer>(nn::Tokenizer::load(options.tokenizer));
+    const auto tokenizer = std::make_shared<const nn::Tokenizer>(train::open_tokenizer(options.tokenizer));
     index = train::prepare_data(prepare, train::document_tokenizer(tokenizer));
     // The tokenizer goes with the data, so that a model trained on it finds it.
     tokenizer->save(options.out);

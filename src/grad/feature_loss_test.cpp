@@ -185,5 +185,52 @@ TEST(AttentionScores, OfAllArithmeticsAgree) {
   EXPECT_LT(relative_error(gradients[2], gradients[0]), 1e-2);
 }
 
+/// Another model's projection: as many heads of queries, others of keys, and another head size.
+OtherProjection other_projection(Scores& setting) {
+  const Shape shape{2, 7, (4 + 2 * 4) * 5};
+  const DType type = setting.bench.activation_type();
+  return {setting.bench.make(normals(static_cast<size_t>(shape.elements()), 8), shape, type), 4};
+}
+
+TEST(AttentionScoreDistance, IsThatOfTheExposedScores) {
+  for (const bool causal : {false, true}) {
+    for (const int64_t window : {0, 2}) {
+      if (window > 0 && !causal) continue;
+      Scores setting(DType::f64, 4, 2, causal);
+      setting.options.window = window;
+      const OtherProjection other = other_projection(setting);
+      const Variable x(setting.qkv, true), y(setting.qkv, true);
+      Graph graph = setting.bench.graph(), plain = setting.bench.graph();
+      const FeatureLoss fused = attention_score_distance(graph, x, 4, 2, other, setting.options, 0.1);
+      const Tensor wanted = attention_scores(plain, Variable(other.qkv), 4, setting.options, 4).value();
+      const FeatureLoss exposed =
+          squared_distance(plain, attention_scores(plain, y, 4, setting.options, 2), wanted, 0.1);
+      EXPECT_NEAR(fused.sum / exposed.sum, 1.0, 1e-12);
+      graph.backward(fused.loss);
+      plain.backward(exposed.loss);
+      EXPECT_LT(relative_error(as_doubles(x.take_gradient()), as_doubles(y.take_gradient())), 1e-12);
+    }
+  }
+}
+
+TEST(AttentionScoreDistance, OfAllArithmeticsAgree) {
+  std::vector<double> sums;
+  std::vector<std::vector<double>> gradients;
+  for (const DType type : {DType::f64, DType::f32, DType::bf16}) {
+    Scores setting(type, 4, 2, true);
+    const OtherProjection other = other_projection(setting);
+    const Variable x(setting.qkv, true);
+    Graph graph = setting.bench.graph();
+    const FeatureLoss loss = attention_score_distance(graph, x, 4, 2, other, setting.options, 0.1);
+    graph.backward(loss.loss);
+    sums.push_back(loss.sum);
+    gradients.push_back(as_doubles(x.take_gradient()));
+  }
+  EXPECT_NEAR(sums[1] / sums[0], 1.0, 1e-6);
+  EXPECT_LT(relative_error(gradients[1], gradients[0]), 1e-6);
+  EXPECT_NEAR(sums[2] / sums[0], 1.0, 1e-2);
+  EXPECT_LT(relative_error(gradients[2], gradients[0]), 1e-2);
+}
+
 }  // namespace
 }  // namespace fledge::grad

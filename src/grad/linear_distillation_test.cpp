@@ -3,7 +3,10 @@
 
 #include <numeric>
 
+#include "grad/label_distillation.h"
+#include "grad/linear.h"
 #include "grad/linear_cross_entropy.h"
+#include "grad/losses.h"
 #include "support/operation_check.h"
 #include "support/reference_data.h"
 
@@ -170,6 +173,49 @@ TEST(LinearDistillation, RefusesWhatDoesNotFit) {
               testing::HasSubstr("the teacher's head narrow is [42, 43], expected [43, 43]"));
   EXPECT_THAT(message({setting.teacher.slice(0, 0, 8), setting.identity.get()}),
               testing::HasSubstr("the teacher's hidden states"));
+}
+
+/// The reference's logits, taken as those of few labels.
+struct LabelSetting : Setting {
+  Tensor logits;
+  explicit LabelSetting(DType type) : Setting(type) {
+    Graph graph = bench.graph(false);
+    LinearOptions options;
+    options.bias = bias.get();
+    options.wide = true;
+    logits = linear(graph, Variable(hidden), *weight, WeightLayout::output_input, options).value();
+  }
+};
+
+TEST(LabelDistillation, IsTheLossOfTheHead) {
+  for (const bool reverse : {false, true}) {
+    LabelSetting setting(DType::f64);
+    const DistillationSettings settings{0.5, 4.0, reverse};
+    const Variable logits(setting.logits, true);
+    Graph graph = setting.bench.graph(), plain = setting.bench.graph(false);
+    const DistillationLoss loss =
+        label_distillation(graph, logits, setting.teacher, setting.targets, settings, 1.0 / kCounted);
+    const std::string key = fmt::format("whole.0.5.4.{}.loss", reverse ? "reverse" : "forward");
+    EXPECT_NEAR(as_doubles(loss.loss.value())[0] / setting.data.value(key), 1.0, 1e-12);
+    graph.backward(loss.loss);
+    test::expect_finite_differences(
+        setting.logits, as_doubles(logits.take_gradient()),
+        [&] {
+          return as_doubles(label_distillation(plain, Variable(setting.logits), setting.teacher, setting.targets,
+                                               settings, 1.0 / kCounted)
+                                .loss.value())[0];
+        },
+        "logits");
+  }
+}
+
+TEST(LabelDistillation, WithoutAlphaIsPlainCrossEntropyBitForBit) {
+  LabelSetting setting(DType::f32);
+  const Variable a(setting.logits, true), b(setting.logits, true);
+  Graph graph = setting.bench.graph(), plain = setting.bench.graph();
+  graph.backward(label_distillation(graph, a, setting.teacher, setting.targets, {0.0, 2.0, false}, 0.25).loss);
+  plain.backward(cross_entropy(plain, b, setting.targets, 0.25).loss);
+  EXPECT_EQ(as_doubles(a.take_gradient()), as_doubles(b.take_gradient()));
 }
 
 }  // namespace

@@ -176,7 +176,8 @@ Variable Bert::run_block(Graph& graph, int64_t index, Variable x, const ForwardI
   attention.document_ends = input.document_ends;
   attention.dropout = config_.attention_probs_dropout_prob;
   const int64_t heads = config_.num_attention_heads;
-  const Variable qkv = project(block.query_key_value, tensor::Activation::none);
+  Variable qkv = project(block.query_key_value, tensor::Activation::none);
+  qkv = tapped(input, index, "attn.qkv", qkv);
   if (input.tap && input.tap_scores)
     tapped(input, index, "attn.scores", grad::attention_scores(graph, qkv, heads, attention));
   const Variable mixed = tapped(input, index, "attn.z", grad::packed_attention(graph, qkv, heads, attention));

@@ -155,6 +155,7 @@ Variable Gpt2::run_block(Graph& graph, int64_t index, Variable x, const ForwardI
     attention.cache = &input.state->layers[static_cast<size_t>(index)];
     attention.sequences = input.state->sequences;
   }
+  qkv = tapped(input, index, "attn.qkv", qkv);
   if (input.tap && input.tap_scores)
     tapped(input, index, "attn.scores", grad::attention_scores(graph, qkv, config_.n_head, attention));
   Variable mixed = tapped(input, index, "attn.z", grad::packed_attention(graph, qkv, config_.n_head, attention));

@@ -100,6 +100,7 @@ Variable Llama::run_block(Graph& graph, int64_t index, Variable x, const Forward
     attention.cache = &input.state->layers[static_cast<size_t>(index)];
     attention.sequences = input.state->sequences;
   }
+  qkv = tapped(input, index, "attn.qkv", qkv);
   if (input.tap && input.tap_scores)
     tapped(input, index, "attn.scores", grad::attention_scores(graph, qkv, heads, attention, key_heads));
   Variable mixed = tapped(input, index, "attn.z", grad::packed_attention(graph, qkv, heads, attention, key_heads));

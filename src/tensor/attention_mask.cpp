@@ -69,6 +69,47 @@ void clear_unseen(Tensor scores, const AttentionOptions& options) {
   scores.dtype() == DType::f64 ? run(scores.data<double>()) : run(scores.data<float>());
 }
 
+void clear_unseen_block(Tensor scores, int64_t first_query, int64_t first_key, const AttentionOptions& options) {
+  require_matrix(scores, "[clear_unseen_block] scores");
+  require_dtype(scores, {DType::f32, DType::f64}, "[clear_unseen_block] scores");
+  if (is_meta(scores) || !options.causal) return;
+  const auto clear_rows = [&]<typename T>(T* values) {
+    const int64_t keys = scores.dim(1);
+    for (int64_t line = 0; line < scores.dim(0); ++line) {
+      const int64_t end = first_query + line + 1 - first_key;
+      const int64_t begin = options.window > 0 ? end - options.window : 0;
+      T* row = values + line * scores.stride(0);
+      std::fill(row, row + std::clamp<int64_t>(begin, 0, keys), T{0});
+      std::fill(row + std::clamp<int64_t>(end, 0, keys), row + keys, T{0});
+    }
+  };
+  scores.dtype() == DType::f64 ? clear_rows(scores.data<double>()) : clear_rows(scores.data<float>());
+}
+
+std::vector<AttentionBlock> attention_blocks(int64_t row, int64_t batch, int64_t tokens,
+                                             const AttentionOptions& options) {
+  AttentionOptions documents;
+  documents.causal = false;
+  documents.document_starts = options.document_starts;
+  documents.document_ends = options.document_ends;
+  const Mask mask(batch, tokens, documents);
+  if (is_on_meta(options)) return {{0, tokens, 0, tokens}};
+  std::vector<AttentionBlock> blocks;
+  for (int64_t first = 0; first < tokens;) {
+    const Range seen = mask.seen_by(row, first);
+    int64_t last = first + 1;
+    for (; last < tokens; ++last) {
+      const Range next = mask.seen_by(row, last);
+      if (next.first != seen.first || next.last != seen.last) break;
+    }
+    // Causal queries see nothing behind themselves.
+    const int64_t end = options.causal ? std::min(seen.last, last) : seen.last;
+    if (seen.first < end) blocks.push_back({first, last, seen.first, end});
+    first = last;
+  }
+  return blocks;
+}
+
 int64_t visible_pairs(int64_t batch, int64_t tokens, const AttentionOptions& options) {
   const Mask mask(batch, tokens, options);
   if (is_on_meta(options)) return batch * tokens * tokens;

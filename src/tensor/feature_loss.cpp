@@ -37,10 +37,11 @@ double sum_over(int64_t columns, const Term& term) {
 template <typename X, typename T>
 double squared_distance_row(const X* x, const T* target, int64_t columns, double factor, X* d_x) {
   const auto difference = [&](int64_t c) { return wide(x[c]) - wide(target[c]); };
+  const double sum = sum_over(columns, [&](int64_t c) { return difference(c) * difference(c); });
   if (d_x != nullptr) {
     for (int64_t c = 0; c < columns; ++c) d_x[c] = convert<X>(2.0 * factor * difference(c));
   }
-  return sum_over(columns, [&](int64_t c) { return difference(c) * difference(c); });
+  return sum;
 }
 
 template <typename X, typename T>

@@ -27,7 +27,7 @@ struct MaskedSource::Filling {
 
 MaskedSource::MaskedSource(const Recipe& recipe, const std::filesystem::path& data_folder)
     : data_(std::make_shared<const TokenData>(TokenData::open(data_folder))),
-      tokenizer_folder_(recipe.data.tokenizer.empty() ? data_folder : std::filesystem::path(recipe.data.tokenizer)),
+      tokenizer_folder_(tokenizer_folder_of(recipe, data_folder)),
       tokenizer_(std::make_unique<nn::Tokenizer>(nn::Tokenizer::load(tokenizer_folder_))),
       length_(recipe.batch.sequence_length),
       window_tokens_(length_ - kSetting),

@@ -249,6 +249,11 @@ void check_distillation(const Recipe& recipe, std::string_view origin) {
     throw UsageError(
         "{}: distillation.on_policy = {} needs distillation.alpha = 1: what the student writes has no labels", origin,
         settings.on_policy);
+  if (recipe.objective.kind == "masked_language" && recipe.objective.next_sentence)
+    throw UsageError("{}: a teacher shows masked tokens alone; set objective.next_sentence = false", origin);
+  if ((settings.top_k > 0 || settings.on_policy > 0.0) && recipe.objective.kind != "next_token")
+    throw UsageError("{}: distillation.{} is for objective.kind = \"next_token\", not \"{}\"", origin,
+                     settings.top_k > 0 ? "top_k" : "on_policy", recipe.objective.kind);
   if (settings.top_k == 0) return;
   if (compares_features)
     throw UsageError(

@@ -99,7 +99,8 @@ std::vector<RecipeKey> make_keys() {
   text("data.text", FLEDGE_MEMBER(data.text), {},
        "Text or JSONL files to prepare on the way, instead of data.path; needs data.tokenizer.");
   text("data.tokenizer", FLEDGE_MEMBER(data.tokenizer), {},
-       "Folder of the tokenizer for data.text. With data.path it is the one the data was prepared with.");
+       "Tokenizer for data.text: a folder, a model by its name in the store, or a GGUF file. With data.path it is the "
+       "one the data was prepared with.");
   text("data.separate_documents", FLEDGE_MEMBER(data.separate_documents), {},
        "Whether attention stops at the borders of documents that share a sequence.");
   number("data.val_fraction", FLEDGE_MEMBER(data.val_fraction), 0, 0.5,

@@ -6,7 +6,7 @@ namespace fledge::train {
 
 TokenSource::TokenSource(const Recipe& recipe, const std::filesystem::path& data_folder)
     : data_(std::make_shared<const TokenData>(TokenData::open(data_folder))),
-      tokenizer_folder_(recipe.data.tokenizer.empty() ? data_folder : std::filesystem::path(recipe.data.tokenizer)),
+      tokenizer_folder_(tokenizer_folder_of(recipe, data_folder)),
       tokenizer_(std::make_unique<nn::Tokenizer>(nn::Tokenizer::load(tokenizer_folder_))),
       options_{recipe.batch.sequence_length, static_cast<uint64_t>(recipe.run.seed), recipe.data.separate_documents} {
   require_same_tokenizer(*tokenizer_, data_->tokenizer(), tokenizer_folder_, data_folder);

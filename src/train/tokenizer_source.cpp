@@ -3,12 +3,24 @@
 #include <memory>
 
 #include "base/error.h"
+#include "models/gguf_model.h"
+#include "models/store.h"
 #include "train/data/tokenizer_adapter.h"
 
 namespace fledge::train {
 
-DataIndex prepare_with_tokenizer(const PrepareOptions& options, const std::filesystem::path& tokenizer_folder) {
-  const auto tokenizer = std::make_shared<const nn::Tokenizer>(nn::Tokenizer::load(tokenizer_folder));
+nn::Tokenizer open_tokenizer(const std::string& name) {
+  return models::load_tokenizer(std::filesystem::exists(name) ? std::filesystem::path(name)
+                                                              : models::resolve_model(name));
+}
+
+std::filesystem::path tokenizer_folder_of(const Recipe& recipe, const std::filesystem::path& data_folder) {
+  return recipe.data.text.empty() && !recipe.data.tokenizer.empty() ? std::filesystem::path(recipe.data.tokenizer)
+                                                                    : data_folder;
+}
+
+DataIndex prepare_with_tokenizer(const PrepareOptions& options, const std::string& tokenizer_name) {
+  const auto tokenizer = std::make_shared<const nn::Tokenizer>(open_tokenizer(tokenizer_name));
   DataIndex index = prepare_data(options, document_tokenizer(tokenizer));
   tokenizer->save(options.out);
   return index;

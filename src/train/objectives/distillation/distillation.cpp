@@ -4,9 +4,12 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "grad/attention_scores.h"
 #include "grad/dropout.h"
 #include "grad/feature_loss.h"
+#include "grad/label_distillation.h"
 #include "grad/linear.h"
+#include "grad/losses.h"
 #include "tensor/attention_mask.h"
 #include "tensor/elementwise.h"
 #include "tensor/sum.h"
@@ -79,7 +82,16 @@ void Distillation::check_models(const models::LanguageModel& student) const {
         "the student as many, or leave the term out",
         shape_.heads, teacher_->path().string(), teacher_->shape().heads);
   }
-  if (predicts() && student.vocabulary_size() != teacher_->vocabulary_size()) {
+  if (classifies()) {
+    const base::Json& own = student.config().value("id2label", base::Json());
+    const base::Json& other = teacher_->config().value("id2label", base::Json());
+    if (predicts() && own != other) {
+      throw base::UsageError(
+          "the student's labels are {} and those of the teacher {} are {}: fine-tune the teacher on this data, or give "
+          "data.labels in its order",
+          own.dump(), teacher_->path().string(), other.is_null() ? "none" : other.dump());
+    }
+  } else if (predicts() && student.vocabulary_size() != teacher_->vocabulary_size()) {
     throw base::UsageError("the student has {} rows of logits and the teacher {} has {}; set model.vocab_size = {}",
                            student.vocabulary_size(), teacher_->path().string(), teacher_->vocabulary_size(),
                            teacher_->vocabulary_size());
@@ -203,12 +215,7 @@ void Distillation::add_prediction(Terms& terms, models::LanguageModel& model, co
     }
     loss = beside(rows);
   }
-  terms.result.loss = loss.loss;
-  terms.result.token_losses = terms.graph.recording() ? loss.token_losses : loss.cross_entropies;
-  terms.show("ce", tensor::sum(loss.cross_entropies));
-  if (!loss.divergences) return;
-  terms.show("kl", tensor::sum(loss.divergences));
-  terms.show("agreement", tensor::sum(loss.agreements));
+  show_prediction(terms, loss);
 }
 
 void Distillation::add_features(Terms& terms, bool causal, const FeatureCollector& own, const FeatureCollector& other,
@@ -235,6 +242,10 @@ void Distillation::add_features(Terms& terms, bool causal, const FeatureCollecto
     compare_rows("embedding", settings_.embedding_weight, false, kEmbeddingPoint, kEmbeddingPoint);
   }
   if (!compares_attention()) return;
+  grad::AttentionOptions options;
+  options.causal = causal;
+  options.document_starts = input.document_starts;
+  options.document_ends = input.document_ends;
   tensor::AttentionOptions mask;
   mask.causal = causal;
   mask.document_starts = input.document_starts;
@@ -242,11 +253,48 @@ void Distillation::add_features(Terms& terms, bool causal, const FeatureCollecto
   const auto count =
       static_cast<double>(shape_.heads * tensor::visible_pairs(input.ids.dim(0), input.ids.dim(1), mask));
   for (const LayerPair& pair : pairs_) {
-    const grad::FeatureLoss loss = grad::squared_distance(terms.graph, own.at(scores_point(pair.student)),
-                                                          other.at(scores_point(pair.teacher)).value(),
-                                                          settings_.attention_weight * terms.share() / count);
+    const grad::OtherProjection target{other.at(projection_point(pair.teacher)).value(), teacher_->shape().key_heads};
+    const grad::FeatureLoss loss = grad::attention_score_distance(terms.graph, own.at(projection_point(pair.student)),
+                                                                  shape_.heads, shape_.key_heads, target, options,
+                                                                  settings_.attention_weight * terms.share() / count);
     terms.add("attention", settings_.attention_weight, loss.sum / count, loss.loss);
   }
+}
+
+void Distillation::add_labels(Terms& terms, const Variable& logits, const models::ForwardOutput& teacher,
+                              const Batch& batch) const {
+  const double scale = terms.scale * settings_.prediction_weight;
+  const Tensor taught = compares_predictions() ? teacher.named.at("logits").value() : Tensor();
+  if (recipe_.objective.task == "regression") {
+    // Two numbers have no divergence: the teacher's takes the label's place.
+    const double alpha = settings_.alpha;
+    const grad::HeadLoss own = grad::squared_error(terms.graph, logits, batch.at("scores"), (1.0 - alpha) * scale);
+    terms.result.loss = own.loss;
+    const double sum = tensor::sum(own.token_losses);
+    terms.show("squared_error", sum);
+    double total = (1.0 - alpha) * sum;
+    if (taught) {
+      const grad::FeatureLoss other =
+          grad::squared_distance(terms.graph, logits, taught.reshape(logits.shape()), alpha * scale);
+      terms.result.loss = grad::add(terms.graph, own.loss, other.loss);
+      terms.show("teacher_squared_error", other.sum);
+      total += alpha * other.sum;
+    }
+    terms.result.token_losses = terms.graph.empty({1}, terms.graph.parameter_type());
+    tensor::fill(terms.result.token_losses, total);
+    return;
+  }
+  const tensor::DistillationSettings how{settings_.alpha, settings_.temperature, settings_.divergence == "reverse"};
+  show_prediction(terms, grad::label_distillation(terms.graph, logits, taught, batch.at("labels"), how, scale));
+}
+
+void Distillation::show_prediction(Terms& terms, const grad::DistillationLoss& loss) {
+  terms.result.loss = loss.loss;
+  terms.result.token_losses = terms.graph.recording() ? loss.token_losses : loss.cross_entropies;
+  terms.show("ce", tensor::sum(loss.cross_entropies));
+  if (!loss.divergences) return;
+  terms.show("kl", tensor::sum(loss.divergences));
+  terms.show("agreement", tensor::sum(loss.agreements));
 }
 
 ObjectiveResult Distillation::evaluate(grad::Graph& graph, models::LanguageModel& model, const Batch& batch,
@@ -261,7 +309,7 @@ ObjectiveResult Distillation::evaluate(grad::Graph& graph, models::LanguageModel
     if (compares_hidden()) {
       want(output_of(pair.student, shape_.layers, causal), output_of(pair.teacher, teacher_->shape().layers, causal));
     }
-    if (compares_attention()) want(scores_point(pair.student), scores_point(pair.teacher));
+    if (compares_attention()) want(projection_point(pair.student), projection_point(pair.teacher));
   }
   if (compares_embeddings()) want(kEmbeddingPoint, kEmbeddingPoint);
 
@@ -278,12 +326,18 @@ ObjectiveResult Distillation::evaluate(grad::Graph& graph, models::LanguageModel
   own.finish(output);
 
   Terms terms(graph, batch, scale);
-  if (predicts()) add_prediction(terms, model, output.hidden, taught, batch);
+  if (predicts() && classifies()) add_labels(terms, output.named.at("logits"), taught, batch);
+  if (predicts() && !classifies()) add_prediction(terms, model, output.hidden, taught, batch);
   const Tensor predictions = terms.result.token_losses;
   if (compares_features()) add_features(terms, causal, own, other, input);
   if (predicts() && !graph.recording()) {
     terms.result.token_losses = predictions;
-    return std::move(terms.result);
+    if (recipe_.objective.kind == "next_token") return std::move(terms.result);
+    // What the objective itself reports of an evaluation: accuracies, correlations.
+    ObjectiveResult plain = base_->evaluate(graph, model, batch, scale);
+    add_sums(plain.sums, terms.result.sums);
+    plain.loss = terms.result.loss;
+    return plain;
   }
   return terms.finish(predictions, settings_.prediction_weight);
 }

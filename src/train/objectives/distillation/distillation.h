@@ -38,13 +38,15 @@ class Distillation : public Objective {
                    std::span<const int64_t> first_samples) override;
   ObjectiveResult evaluate(grad::Graph& graph, models::LanguageModel& model, const Batch& batch,
                            double scale) const override;
-  Metrics report(const Sums& sums) const override { return Objective::report(sums); }
+  Metrics report(const Sums& sums) const override { return base_->report(sums); }
+  std::string describe(const Sums& sums) const override { return base_->describe(sums); }
 
  private:
   using Settings = Recipe::Distillation;
   class Terms;
 
   bool predicts() const { return settings_.prediction_weight > 0.0; }
+  bool classifies() const { return recipe_.objective.kind == "classify"; }
   bool compares_hidden() const { return settings_.hidden_weight > 0.0; }
   bool compares_attention() const { return settings_.attention_weight > 0.0; }
   bool compares_embeddings() const { return settings_.embedding_weight > 0.0; }
@@ -59,6 +61,10 @@ class Distillation : public Objective {
   static std::string output_of(int64_t block, int64_t blocks, bool causal);
   void add_prediction(Terms& terms, models::LanguageModel& model, const grad::Variable& hidden,
                       const models::ForwardOutput& teacher, const Batch& batch) const;
+  /// Of few labels, or of a number.
+  void add_labels(Terms& terms, const grad::Variable& logits, const models::ForwardOutput& teacher,
+                  const Batch& batch) const;
+  static void show_prediction(Terms& terms, const grad::DistillationLoss& loss);
   void add_features(Terms& terms, bool causal, const FeatureCollector& own, const FeatureCollector& other,
                     const models::ForwardInput& input) const;
   grad::Variable projected(grad::Graph& graph, const grad::Variable& x) const;

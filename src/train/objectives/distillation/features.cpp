@@ -6,7 +6,6 @@ namespace fledge::train {
 
 void FeatureCollector::attach(models::ForwardInput& input) {
   if (values_.empty()) return;
-  for (const auto& [name, value] : values_) input.tap_scores = input.tap_scores || name.ends_with(".attn.scores");
   input.tap = [this](const std::string& name, const grad::Variable& value) {
     if (const auto found = values_.find(name); found != values_.end()) found->second = value;
     return value;
@@ -27,8 +26,8 @@ std::string hidden_point(int64_t block) {
   return fmt::format("blocks.{}.resid_post", block);
 }
 
-std::string scores_point(int64_t block) {
-  return fmt::format("blocks.{}.attn.scores", block);
+std::string projection_point(int64_t block) {
+  return fmt::format("blocks.{}.attn.qkv", block);
 }
 
 }  // namespace fledge::train

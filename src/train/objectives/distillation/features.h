@@ -28,7 +28,7 @@ class FeatureCollector {
 
 /// Names of the points that distillation compares.
 std::string hidden_point(int64_t block);
-std::string scores_point(int64_t block);
+std::string projection_point(int64_t block);
 inline constexpr const char* kEmbeddingPoint = "blocks.0.resid_pre";
 inline constexpr const char* kLastHidden = "hidden";
 

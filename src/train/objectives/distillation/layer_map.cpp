@@ -45,8 +45,10 @@ ModelShape shape_of(const base::Json& config, const std::string& origin) {
   const auto number = [&](const char* of_gpt2, const char* other) {
     return base::json_require<int64_t>(config, is_gpt2 ? of_gpt2 : other, origin);
   };
-  return {number("n_layer", "num_hidden_layers"), number("n_embd", "hidden_size"),
-          number("n_head", "num_attention_heads")};
+  ModelShape shape{number("n_layer", "num_hidden_layers"), number("n_embd", "hidden_size"),
+                   number("n_head", "num_attention_heads"), 0};
+  shape.key_heads = base::json_get(config, "num_key_value_heads", shape.heads, origin);
+  return shape;
 }
 
 std::vector<LayerPair> parse_layer_map(const std::vector<std::string>& entries, int64_t student_layers,

@@ -10,7 +10,7 @@ namespace fledge::train {
 
 /// What distillation needs to know of a model's shape.
 struct ModelShape {
-  int64_t layers = 0, width = 0, heads = 0;
+  int64_t layers = 0, width = 0, heads = 0, key_heads = 0;
 };
 
 /// Reads it from a model's config.json, in GPT-2's or in the other families' words. Throws Error naming `origin`.

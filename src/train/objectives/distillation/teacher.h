@@ -20,6 +20,7 @@ class Teacher {
   /// As the user named it.
   const std::string& name() const { return name_; }
   const std::filesystem::path& path() const { return path_; }
+  const base::Json& config() const { return config_; }
   const ModelShape& shape() const { return shape_; }
   int64_t vocabulary_size() const { return vocabulary_size_; }
 
