@@ -251,9 +251,13 @@ void check_distillation(const Recipe& recipe, std::string_view origin) {
         settings.on_policy);
   if (recipe.objective.kind == "masked_language" && recipe.objective.next_sentence)
     throw UsageError("{}: a teacher shows masked tokens alone; set objective.next_sentence = false", origin);
-  if ((settings.top_k > 0 || settings.on_policy > 0.0) && recipe.objective.kind != "next_token")
-    throw UsageError("{}: distillation.{} is for objective.kind = \"next_token\", not \"{}\"", origin,
-                     settings.top_k > 0 ? "top_k" : "on_policy", recipe.objective.kind);
+  const std::string& kind = recipe.objective.kind;
+  if (kind == "dpo" || kind == "orpo" || kind == "kto")
+    throw UsageError("{}: objective.kind = \"{}\" learns from preferences and not from distillation.teacher", origin,
+                     kind);
+  if ((settings.top_k > 0 || settings.on_policy > 0.0) && kind != "next_token" && kind != "chat")
+    throw UsageError("{}: distillation.{} is for objective.kind = \"next_token\" or \"chat\", not \"{}\"", origin,
+                     settings.top_k > 0 ? "top_k" : "on_policy", kind);
   if (settings.top_k == 0) return;
   if (compares_features)
     throw UsageError(

@@ -332,7 +332,7 @@ ObjectiveResult Distillation::evaluate(grad::Graph& graph, models::LanguageModel
   if (compares_features()) add_features(terms, causal, own, other, input);
   if (predicts() && !graph.recording()) {
     terms.result.token_losses = predictions;
-    if (recipe_.objective.kind == "next_token") return std::move(terms.result);
+    if (recipe_.objective.kind == "next_token" || recipe_.objective.kind == "chat") return std::move(terms.result);
     // What the objective itself reports of an evaluation: accuracies, correlations.
     ObjectiveResult plain = base_->evaluate(graph, model, batch, scale);
     add_sums(plain.sums, terms.result.sums);
