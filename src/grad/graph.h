@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -48,6 +49,7 @@ class Graph {
     return activation_type_ == tensor::DType::bf16 ? tensor::Precision::bf16 : tensor::Precision::f32;
   }
   tensor::Arena& arena() { return activations_; }
+  tensor::Arena& encodings() { return encodings_; }
   tensor::Tensor empty(const tensor::Shape& shape, tensor::DType dtype) {
     return tensor::Tensor::empty(shape, dtype, activations_);
   }
@@ -58,6 +60,23 @@ class Graph {
                 const tensor::Epilogue& epilogue = {}) {
     weight.multiply(x, layout, precision(), y, epilogue, encodings_);
   }
+  /// y = x W^T + terms + addend, for x [M, out] and y [M, in].
+  void multiply_transposed(const tensor::Tensor& x, Parameter& weight, WeightLayout layout, tensor::Tensor& y,
+                           std::span<const Parameter::TransposedTerm> terms = {}, const tensor::Tensor& addend = {}) {
+    weight.multiply_transposed(x, layout, precision(), y, terms, addend, encodings_, activations_);
+  }
+
+  /// Says which adapter each row of the next products goes through, run by run; together the runs are all rows. Not
+  /// while recording. Without runs (the usual case) every row goes through all adapters that are switched on.
+  struct AdapterRun {
+    const AdapterIdentity* adapter = nullptr;  ///< null: the base alone
+    int64_t rows = 0;
+  };
+  void set_adapter_runs(std::vector<AdapterRun> runs) { adapter_runs_ = std::move(runs); }
+  const std::vector<AdapterRun>& adapter_runs() const { return adapter_runs_; }
+  /// The base alone, for all rows: a reference model without a copy of the weights.
+  void switch_adapters_off() { adapters_off_ = true; }
+  bool adapters_off() const { return adapters_off_; }
 
   void set_random_state(const RandomState& state) { random_state_ = state; }
   const RandomState& random_state() const { return random_state_; }
@@ -96,6 +115,8 @@ class Graph {
   std::vector<Record> tape_;
   std::unordered_map<Parameter*, size_t> first_use_;
   std::function<void(Parameter&)> parameter_ready_;
+  std::vector<AdapterRun> adapter_runs_;
+  bool adapters_off_ = false;
 };
 
 }  // namespace fledge::grad

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "grad/adapter_product.h"
 #include "tensor/elementwise.h"
 #include "tensor/gather.h"
 
@@ -29,10 +30,13 @@ class Sweep {
     vocabulary_ = weight.shape()[layout == WeightLayout::input_output ? 1 : 0];
     learns_ = graph.recording() && weight.trainable();
     bias_learns_ = graph.recording() && bias != nullptr && bias->trainable();
-    differentiates_ = learns_ || bias_learns_ || needs_d_x;
-    if (needs_d_x_) {
-      const Tensor value = weight.wide_value(graph.parameter_type(), graph.arena());
-      const Tensor transposed = as_input_output(value, layout).transpose(0, 1);
+    adapts_ = !weight.adapters().empty() && !graph.adapters_off();
+    const auto learns = [](const auto& adapter) { return adapter->trainable(); };
+    const bool adapters_learn = adapts_ && graph.recording() && std::ranges::any_of(weight.adapters(), learns);
+    differentiates_ = learns_ || bias_learns_ || needs_d_x || adapters_learn;
+    // A weight that changes with every step is packed for this sweep alone.
+    if (needs_d_x_ && weight.trainable()) {
+      const Tensor transposed = as_input_output(weight.value(), layout).transpose(0, 1);
       tensor::pack(transposed, graph.precision(), transposed_weight_, graph.arena());
     }
   }
@@ -42,7 +46,9 @@ class Sweep {
     const auto logit_bytes = static_cast<int64_t>(tensor::size_of(graph_.parameter_type())) * vocabulary_;
     const auto gradient_bytes = static_cast<int64_t>(tensor::size_of(graph_.activation_type())) * vocabulary_;
     const int64_t block = std::min(rows, rows_that_fit(kBlockBytes, logit_bytes, kSmallestBlock));
-    const int64_t group = std::min(rows, rows_that_fit(kGroupBytes, gradient_bytes, std::max<int64_t>(1, block)));
+    // What adapters need of a block lives until its gradients are computed: a group of one.
+    const int64_t group =
+        adapts_ ? block : std::min(rows, rows_that_fit(kGroupBytes, gradient_bytes, std::max<int64_t>(1, block)));
     if (rows == 0) return;
     logits_ = graph_.empty({block, vocabulary_}, graph_.parameter_type());
     if (differentiates_) d_logits_ = graph_.empty_activation({group, vocabulary_});
@@ -60,18 +66,23 @@ class Sweep {
     Tensor logits = logits_.slice(0, 0, count);
     tensor::Epilogue epilogue;
     if (bias_ != nullptr) epilogue.bias = bias_->value();
+    if (adapts_) {
+      adapters_ = AdapterProduct::start(graph_, weight_, layout_, x.slice(0, row, count), 0);
+      if (adapters_ != nullptr) adapters_->add_to(epilogue, logits.dtype());
+    }
     graph_.multiply(x.slice(0, row, count), weight_, layout_, logits, epilogue);
     loss(row, count, logits, differentiates_ ? d_logits_.slice(0, in_group, count) : Tensor());
   }
 
   void differentiate(const Tensor& x, int64_t first, int64_t count, Tensor& d_x) {
-    const Tensor d_logits = d_logits_.slice(0, 0, count);
+    Tensor d_logits = d_logits_.slice(0, 0, count);
     if (bias_learns_) {
       const bool accumulate = bias_->begin_gradient();
       tensor::column_sum(d_logits, bias_->gradient(), accumulate);
     }
+    const Tensor rows = x.slice(0, first, count);
+    if (adapters_ != nullptr) d_logits = adapters_->backward(rows, d_logits, true, needs_d_x_);
     if (learns_) {
-      const Tensor rows = x.slice(0, first, count);
       const tensor::Epilogue epilogue{.accumulate = weight_.begin_gradient()};
       if (layout_ == WeightLayout::input_output) {
         tensor::matmul(rows.transpose(0, 1), d_logits, graph_.precision(), weight_.gradient(), epilogue);
@@ -81,7 +92,13 @@ class Sweep {
     }
     if (needs_d_x_) {
       Tensor d_rows = d_x.slice(0, first, count);
-      tensor::matmul(d_logits, transposed_weight_, d_rows);
+      if (adapters_ != nullptr) {
+        adapters_->add_input_gradient(d_logits, d_rows);
+      } else if (transposed_weight_.bytes) {
+        tensor::matmul(d_logits, transposed_weight_, d_rows);
+      } else {
+        graph_.multiply_transposed(d_logits, weight_, layout_, d_rows);
+      }
     }
   }
 
@@ -89,7 +106,8 @@ class Sweep {
   Parameter& weight_;
   WeightLayout layout_;
   Parameter* bias_;
-  bool needs_d_x_, learns_ = false, bias_learns_ = false, differentiates_ = false;
+  bool needs_d_x_, learns_ = false, bias_learns_ = false, adapts_ = false, differentiates_ = false;
+  std::shared_ptr<AdapterProduct> adapters_;  ///< of the current block; or null
   int64_t vocabulary_ = 0;
   tensor::PackedMatrix transposed_weight_;
   Tensor logits_, d_logits_;
@@ -152,6 +170,12 @@ Variable record_head_loss(Graph& graph, std::string_view operation, double loss,
   std::vector<Parameter*> parameters;
   if (weight.trainable()) parameters.push_back(&weight);
   if (bias != nullptr && bias->trainable()) parameters.push_back(bias);
+  if (!graph.adapters_off()) {
+    for (const auto& adapter : weight.adapters()) {
+      const std::vector<Parameter*> own = adapter->trainable_parameters();
+      parameters.insert(parameters.end(), own.begin(), own.end());
+    }
+  }
   Variable result(value, static_cast<bool>(d_x) || (graph.recording() && !parameters.empty()));
   if (result.requires_gradient()) {
     graph.record(operation, std::move(parameters), [&graph, x, result, d_x]() mutable {

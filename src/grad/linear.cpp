@@ -1,6 +1,7 @@
 #include "grad/linear.h"
 
 #include "base/error.h"
+#include "grad/adapter_product.h"
 #include "tensor/elementwise.h"
 #include "tensor/gelu.h"
 
@@ -21,6 +22,7 @@ struct LinearRecord {
   WeightLayout layout;
   Parameter* bias;
   Activation activation;
+  std::shared_ptr<AdapterProduct> adapters;  ///< or null
 };
 
 /// dW = x^T dy, in the weight's own layout.
@@ -39,9 +41,11 @@ void add_weight_gradient(Graph& graph, LinearRecord& op, const Tensor& d_rows) {
 void add_input_gradient(Graph& graph, LinearRecord& op, const Tensor& d_rows) {
   Tensor d_x = graph.empty(op.x.shape(), op.x.dtype());
   Tensor d_x_rows = as_rows(d_x);
-  const Tensor weight = op.weight.wide_value(graph.parameter_type(), graph.arena());
-  const Tensor transposed = as_input_output(weight, op.layout).transpose(0, 1);
-  tensor::matmul(d_rows, transposed, graph.precision(), d_x_rows);
+  if (op.adapters != nullptr) {
+    op.adapters->add_input_gradient(d_rows, d_x_rows);
+  } else {
+    graph.multiply_transposed(d_rows, op.weight, op.layout, d_x_rows);
+  }
   op.x.add_gradient(std::move(d_x), graph.arena());
 }
 
@@ -61,10 +65,15 @@ void backward(Graph& graph, LinearRecord& op) {
     tensor::copy(d_y, narrow);
     d_y = std::move(narrow);
   }
-  const Tensor d_rows = as_rows(d_y);
+  const bool alone = d_y.is_sole_owner();
+  Tensor d_rows = as_rows(d_y);
+  d_y = Tensor();
   if (op.bias != nullptr && op.bias->trainable()) {
     const bool accumulate = op.bias->begin_gradient();
     tensor::column_sum(d_rows, op.bias->gradient(), accumulate);
+  }
+  if (op.adapters != nullptr) {
+    d_rows = op.adapters->backward(as_rows(op.x.value()), d_rows, alone, op.x.requires_gradient());
   }
   if (op.weight.trainable()) add_weight_gradient(graph, op, d_rows);
   if (op.x.requires_gradient()) add_input_gradient(graph, op, d_rows);
@@ -100,14 +109,21 @@ Variable linear(Graph& graph, const Variable& x, Parameter& weight, WeightLayout
   epilogue.activation = options.activation;
   if (before) epilogue.preactivation = as_rows(before);
   if (options.residual) epilogue.residual = as_rows(options.residual.value());
-  graph.multiply(as_rows(x.value()), weight, layout, y_rows, epilogue);
+  const Tensor x_rows = as_rows(x.value());
+  const auto adapters =
+      AdapterProduct::start(graph, weight, layout, x_rows, x.shape()[0] == 0 ? 0 : x_rows.dim(0) / x.shape()[0]);
+  if (adapters != nullptr) adapters->add_to(epilogue, y.dtype());
+  graph.multiply(x_rows, weight, layout, y_rows, epilogue);
 
-  const bool learns = weight.trainable() || (options.bias != nullptr && options.bias->trainable());
+  std::vector<Parameter*> parameters;
+  if (adapters != nullptr) parameters = adapters->trainable_parameters();
+  if (weight.trainable()) parameters.push_back(&weight);
+  if (options.bias != nullptr && options.bias->trainable()) parameters.push_back(options.bias);
   const bool flows = x.requires_gradient() || (options.residual && options.residual.requires_gradient());
-  Variable result(y, graph.recording() && (learns || flows));
+  Variable result(y, graph.recording() && (!parameters.empty() || flows));
   if (!result.requires_gradient()) return result;
 
-  LinearRecord op{x, result, options.residual, {}, weight, layout, options.bias, options.activation};
+  LinearRecord op{x, result, options.residual, {}, weight, layout, options.bias, options.activation, adapters};
   if (before) {
     op.preactivation = Variable(before);
     result.set_recomputation([&graph, before, shape, form = options.activation] {
@@ -116,9 +132,6 @@ Variable linear(Graph& graph, const Variable& x, Parameter& weight, WeightLayout
       return again;
     });
   }
-  std::vector<Parameter*> parameters;
-  if (weight.trainable()) parameters.push_back(&weight);
-  if (options.bias != nullptr && options.bias->trainable()) parameters.push_back(options.bias);
   graph.record("linear", std::move(parameters), [&graph, op = std::move(op)]() mutable { backward(graph, op); });
   return result;
 }

@@ -47,6 +47,10 @@ uint64_t Parameter::version() const {
   return version;
 }
 
+Adapter& Parameter::add_adapter(Adapter adapter) {
+  return *adapters_.emplace_back(std::make_unique<Adapter>(std::move(adapter)));
+}
+
 tensor::Tensor& Parameter::gradient_to_add_to() {
   if (!begin_gradient()) tensor::fill(gradient_, 0.0);
   return gradient_;
@@ -69,7 +73,7 @@ bool Parameter::is_in_blocks() const {
 
 void Parameter::multiply(const tensor::Tensor& x, WeightLayout layout, tensor::Precision precision, tensor::Tensor& y,
                          const tensor::Epilogue& epilogue, tensor::Arena& arena) {
-  if (layout != WeightLayout::output_input || !is_in_blocks()) {
+  if (!multiplies_blocks(layout)) {
     return tensor::matmul(x, packed(layout, precision, arena), y, epilogue);
   }
   if (quantized_version_ != version()) {
@@ -80,6 +84,70 @@ void Parameter::multiply(const tensor::Tensor& x, WeightLayout layout, tensor::P
     quantized_version_ = version();
   }
   quantized_->multiply(x, y, epilogue);
+}
+
+const tensor::PackedMatrix& Parameter::packed_transposed(WeightLayout layout, tensor::Precision precision,
+                                                         tensor::Arena& arena) {
+  if (transposed_version_ != version() || transposed_layout_ != layout || transposed_.precision != precision) {
+    const tensor::Tensor source = value_ ? value_ : wide_value(tensor::DType::f32, arena);
+    tensor::pack(as_input_output(source, layout).transpose(0, 1), precision, transposed_, arena);
+    transposed_version_ = version();
+    transposed_layout_ = layout;
+  }
+  return transposed_;
+}
+
+void Parameter::multiply_transposed(const tensor::Tensor& x, WeightLayout layout, tensor::Precision precision,
+                                    tensor::Tensor& y, std::span<const TransposedTerm> terms,
+                                    const tensor::Tensor& addend, tensor::Arena& encodings,
+                                    tensor::Arena& temporaries) {
+  if (multiplies_blocks(layout)) return multiply_transposed_blocks(x, precision, y, terms, addend, temporaries);
+  std::vector<tensor::ProductTerm> packed;
+  for (const TransposedTerm& term : terms) {
+    packed.push_back({term.a, &term.weight->packed_transposed(term.layout, precision, encodings)});
+  }
+  tensor::Epilogue epilogue;
+  epilogue.terms = packed;
+  epilogue.addend = addend;
+  // A frozen weight is packed once for all steps; that pays where the product itself is fast.
+  const bool keeps = !trainable() && precision == tensor::Precision::bf16 && x.dtype() != tensor::DType::f64;
+  if (keeps) return tensor::matmul(x, packed_transposed(layout, precision, encodings), y, epilogue);
+  const tensor::Tensor source = value_ ? value_ : wide_value(tensor::DType::f32, temporaries);
+  tensor::matmul(x, as_input_output(source, layout).transpose(0, 1), precision, y, epilogue);
+}
+
+void Parameter::multiply_transposed_blocks(const tensor::Tensor& x, tensor::Precision precision, tensor::Tensor& y,
+                                           std::span<const TransposedTerm> terms, const tensor::Tensor& addend,
+                                           tensor::Arena& temporaries) const {
+  constexpr int64_t kPanel = 256;  // a multiple of every block
+  const int64_t outputs = shape_[0], inputs = shape_[1];
+  const tensor::DType type = precision == tensor::Precision::bf16 ? tensor::DType::bf16 : tensor::DType::f32;
+  for (int64_t first = 0; first < inputs; first += kPanel) {
+    const int64_t count = std::min(kPanel, inputs - first);
+    tensor::Tensor panel = tensor::Tensor::empty({outputs, count}, type, temporaries);
+    int64_t row = 0;
+    const auto widen = [&](const Parameter& part) {
+      tensor::Tensor rows = panel.slice(0, row, part.shape_[0]);
+      tensor::dequantize_columns(part.blocks_, first, rows);
+      row += part.shape_[0];
+    };
+    if (parts_.empty()) widen(*this);
+    for (const Parameter* part : parts_) widen(*part);
+
+    std::vector<tensor::PackedMatrix> packed(terms.size());
+    std::vector<tensor::ProductTerm> own;
+    for (size_t index = 0; index < terms.size(); ++index) {
+      const TransposedTerm& term = terms[index];
+      const tensor::Tensor transposed = as_input_output(term.weight->value(), term.layout).transpose(0, 1);
+      tensor::pack(transposed.slice(1, first, count), precision, packed[index], temporaries);
+      own.push_back({term.a, &packed[index]});
+    }
+    tensor::Epilogue epilogue;
+    epilogue.terms = own;
+    if (addend) epilogue.addend = addend.slice(1, first, count);
+    tensor::Tensor columns = y.slice(1, first, count);
+    tensor::matmul(x, panel, precision, columns, epilogue);
+  }
 }
 
 void Parameter::bind(tensor::Tensor value, tensor::Tensor gradient) {

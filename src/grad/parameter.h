@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "grad/adapter.h"
 #include "grad/quantized_weight.h"
 #include "tensor/block_format.h"
 #include "tensor/matmul.h"
@@ -57,6 +59,12 @@ class Parameter {
 
   /// To be called after every change of value(): the encodings are then remade at their next use.
   void value_changed() { ++version_; }
+  /// Changes with every change of the value.
+  uint64_t version() const;
+
+  /// The low-rank changes of this weight; for parameters that were joined they stand with the whole.
+  const std::vector<std::unique_ptr<Adapter>>& adapters() const { return adapters_; }
+  Adapter& add_adapter(Adapter adapter);
 
   /// The operand [in, out] of y = x W for the kernels, kept until the value changes.
   const tensor::PackedMatrix& packed(WeightLayout layout, tensor::Precision precision, tensor::Arena& arena);
@@ -65,6 +73,23 @@ class Parameter {
   /// are, where the layout is [out, in].
   void multiply(const tensor::Tensor& x, WeightLayout layout, tensor::Precision precision, tensor::Tensor& y,
                 const tensor::Epilogue& epilogue, tensor::Arena& arena);
+
+  /// The same operand of its transpose, [out, in].
+  const tensor::PackedMatrix& packed_transposed(WeightLayout layout, tensor::Precision precision, tensor::Arena& arena);
+
+  /// a V^T, which joins the product of multiply_transposed().
+  struct TransposedTerm {
+    tensor::Tensor a;
+    Parameter* weight;
+    WeightLayout layout;
+  };
+  /// y = x W^T + terms + addend: how a gradient goes back through multiply(). The packed form of a frozen weight is
+  /// kept where products are of bf16; quantized blocks are widened some columns at a time, in `temporaries`.
+  void multiply_transposed(const tensor::Tensor& x, WeightLayout layout, tensor::Precision precision, tensor::Tensor& y,
+                           std::span<const TransposedTerm> terms, const tensor::Tensor& addend,
+                           tensor::Arena& encodings, tensor::Arena& temporaries);
+  /// Whether multiply() works on quantized blocks; these take no terms in an epilogue.
+  bool multiplies_blocks(WeightLayout layout) const { return layout == WeightLayout::output_input && is_in_blocks(); }
 
   /// Gives the parameter its memory; an undefined gradient makes it frozen.
   void bind(tensor::Tensor value, tensor::Tensor gradient);
@@ -78,8 +103,9 @@ class Parameter {
   tensor::Tensor wide_value(tensor::DType type, tensor::Arena& arena) const;
 
  private:
-  /// Changes with every change of the value.
-  uint64_t version() const;
+  void multiply_transposed_blocks(const tensor::Tensor& x, tensor::Precision precision, tensor::Tensor& y,
+                                  std::span<const TransposedTerm> terms, const tensor::Tensor& addend,
+                                  tensor::Arena& temporaries) const;
   /// The whole is kept in quantized blocks.
   bool is_in_blocks() const;
 
@@ -91,6 +117,10 @@ class Parameter {
   uint64_t version_ = 1, packed_version_ = 0;
   WeightLayout packed_layout_ = WeightLayout::input_output;
   tensor::PackedMatrix packed_;
+  uint64_t transposed_version_ = 0;
+  WeightLayout transposed_layout_ = WeightLayout::input_output;
+  tensor::PackedMatrix transposed_;
+  std::vector<std::unique_ptr<Adapter>> adapters_;
   bool stored_ = false;
   tensor::BlockMatrix blocks_;
   std::unique_ptr<QuantizedWeight> quantized_;

@@ -32,6 +32,9 @@ tensor::Epilogue columns_of(const tensor::Epilogue& epilogue, int64_t first, int
   if (epilogue.bias) part.bias = epilogue.bias.slice(0, first, count);
   if (epilogue.preactivation) part.preactivation = epilogue.preactivation.slice(1, first, count);
   if (epilogue.residual) part.residual = epilogue.residual.slice(1, first, count);
+  if (epilogue.addend) part.addend = epilogue.addend.slice(1, first, count);
+  if (epilogue.scale) part.scale = epilogue.scale.slice(epilogue.scale.rank() - 1, first, count);
+  if (epilogue.unscaled) part.unscaled = epilogue.unscaled.slice(1, first, count);
   return part;
 }
 

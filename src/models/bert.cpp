@@ -46,7 +46,7 @@ Bert::Bert(const BertConfig& config) : config_(config) {
   const int64_t width = config.hidden_size;
   const auto add_table = [&](const char* name, int64_t rows) {
     return &parameters_.add(fmt::format("{}embeddings.{}_embeddings.weight", encoder, name), {rows, width},
-                            matrix_options());
+                            matrix_options(nn::ModuleKind::embedding));
   };
   word_ = add_table("word", config.vocab_size);
   position_ = add_table("position", config.max_position_embeddings);

@@ -42,8 +42,8 @@ class Bert : public LanguageModel {
     Weights intermediate, output, output_norm;
   };
 
-  nn::ParameterOptions matrix_options() const {
-    return {.standard_deviation = config_.initializer_range, .decays = true};
+  nn::ParameterOptions matrix_options(nn::ModuleKind kind = nn::ModuleKind::linear) const {
+    return {.standard_deviation = config_.initializer_range, .decays = true, .module = kind};
   }
   Weights add_norm(const std::string& name);
   Weights add_linear(const std::string& name, int64_t in, int64_t out);

@@ -102,7 +102,8 @@ base::Json Gpt2Config::to_json() const {
 
 Gpt2::Gpt2(const Gpt2Config& config) : config_(config) {
   const int64_t width = config.n_embd;
-  const nn::ParameterOptions table{.standard_deviation = config.initializer_range, .decays = true};
+  const nn::ParameterOptions table{
+      .standard_deviation = config.initializer_range, .decays = true, .module = nn::ModuleKind::embedding};
   wte_ = &parameters_.add("transformer.wte.weight", {config.vocab_size, width}, table);
   wpe_ = &parameters_.add("transformer.wpe.weight", {config.n_positions, width}, table);
   // Projections into the residual stream start smaller, so that its variance does not grow with depth (section 2.3).
@@ -127,7 +128,9 @@ Gpt2::Norm Gpt2::add_norm(const std::string& name) {
 }
 
 Gpt2::Linear Gpt2::add_linear(const std::string& name, int64_t in, int64_t out, double standard_deviation) {
-  return {&parameters_.add(name + ".weight", {in, out}, {.standard_deviation = standard_deviation, .decays = true}),
+  return {&parameters_.add(
+              name + ".weight", {in, out},
+              {.standard_deviation = standard_deviation, .decays = true, .module = nn::ModuleKind::transposed_linear}),
           &parameters_.add(name + ".bias", {out}, {})};
 }
 

@@ -27,7 +27,8 @@ Variable tapped(const ForwardInput& input, int64_t block, const char* point, con
 Llama::Llama(const LlamaConfig& config)
     : config_(config), frequencies_(nn::rotary_frequencies(config.rotary, config.head_dim)) {
   const int64_t width = config.hidden_size, size = config.head_dim;
-  const nn::ParameterOptions table{.standard_deviation = config.initializer_range, .decays = true};
+  const nn::ParameterOptions table{
+      .standard_deviation = config.initializer_range, .decays = true, .module = nn::ModuleKind::embedding};
   embedding_ = &parameters_.add("model.embed_tokens.weight", {config.vocab_size, width}, table);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const std::string name = fmt::format("model.layers.{}.", layer), attention = name + "self_attn.",
@@ -51,8 +52,12 @@ Llama::Llama(const LlamaConfig& config)
     blocks_.push_back(block);
   }
   norm_ = add_norm("model.norm", width);
-  head_ =
-      config.tie_word_embeddings ? embedding_ : &parameters_.add("lm_head.weight", {config.vocab_size, width}, table);
+  head_ = config.tie_word_embeddings ? embedding_
+                                     : &parameters_.add("lm_head.weight", {config.vocab_size, width}, matrix_options());
+}
+
+nn::ParameterOptions Llama::matrix_options() const {
+  return {.standard_deviation = config_.initializer_range, .decays = true, .module = nn::ModuleKind::linear};
 }
 
 grad::Parameter* Llama::add_norm(const std::string& name, int64_t size) {
@@ -65,8 +70,7 @@ Llama::Linear Llama::add_linear(const std::vector<Part>& parts, int64_t in, bool
     weights.push_back({part.name + ".weight", {part.rows, in}});
     biases.push_back({part.name + ".bias", {part.rows}});
   }
-  const nn::ParameterOptions matrix{.standard_deviation = config_.initializer_range, .decays = true};
-  Linear layer{&parameters_.add_joined(weights, matrix), nullptr};
+  Linear layer{&parameters_.add_joined(weights, matrix_options()), nullptr};
   if (has_bias) layer.bias = &parameters_.add_joined(biases, {});
   return layer;
 }

@@ -41,6 +41,7 @@ class Llama : public LanguageModel {
     Linear gate_up, down;
   };
 
+  nn::ParameterOptions matrix_options() const;
   grad::Parameter* add_norm(const std::string& name, int64_t size);
   /// Linear layers on the same input, each with its rows of the result.
   struct Part {

@@ -1,5 +1,7 @@
 #include "nn/parameter_set.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/random.h"
@@ -47,25 +49,42 @@ grad::Parameter& ParameterSet::add_joined(const std::vector<NamedShape>& parts, 
   return *joined_.back().parameter;
 }
 
-void ParameterSet::bind(grad::Parameter& parameter, int64_t offset, bool trainable) const {
-  const tensor::Shape& shape = parameter.shape();
-  parameter.bind(view(values_, offset, shape), trainable ? view(gradients_, offset, shape) : tensor::Tensor());
+void ParameterSet::freeze() {
+  for (Entry& entry : entries_) entry.options.trainable = false;
+}
+
+grad::Parameter& ParameterSet::whole_of(grad::Parameter& part) const {
+  for (const Joined& joined : joined_) {
+    if (std::ranges::find(joined.parameter->parts(), &part) != joined.parameter->parts().end())
+      return *joined.parameter;
+  }
+  return part;
 }
 
 void ParameterSet::allocate(Memory& memory, tensor::DType type, bool trainable) {
+  // Where nothing is trained, all values are the flat buffer; frozen ones beside others have a buffer of their own.
+  const auto is_flat = [&](const Entry& entry) { return !trainable || entry.options.trainable; };
   end_ = 0;
+  int64_t frozen_end = 0;
+  std::vector<int64_t> places;
   for (Entry& entry : entries_) {
-    entry.offset = entry.continues ? end_ : padded(end_);
-    if (!entry.parameter->is_stored()) end_ = entry.offset + entry.parameter->shape().elements();
+    int64_t& end = is_flat(entry) ? end_ : frozen_end;
+    places.push_back(entry.continues ? end : padded(end));
+    entry.offset = is_flat(entry) ? places.back() : end_;
+    if (!entry.parameter->is_stored()) end = places.back() + entry.parameter->shape().elements();
   }
   values_ = tensor::Tensor::zeros({flat_size()}, type, memory.parameters);
-  if (trainable) gradients_ = tensor::Tensor::zeros({flat_size()}, type, memory.gradients);
-  for (const Entry& entry : entries_) {
-    if (!entry.parameter->is_stored()) bind(*entry.parameter, entry.offset, trainable);
-  }
-  for (const Joined& joined : joined_) {
-    if (!joined.parameter->is_stored()) bind(*joined.parameter, entries_[joined.first].offset, trainable);
-  }
+  if (frozen_end > 0) frozen_values_ = tensor::Tensor::zeros({frozen_end}, type, memory.parameters);
+  if (trainable && end_ > 0) gradients_ = tensor::Tensor::zeros({flat_size()}, type, memory.gradients);
+  const auto bind = [&](grad::Parameter& parameter, size_t entry) {
+    if (parameter.is_stored()) return;
+    const tensor::Shape& shape = parameter.shape();
+    const bool flat = is_flat(entries_[entry]), learns = flat && trainable;
+    parameter.bind(view(flat ? values_ : frozen_values_, places[entry], shape),
+                   learns ? view(gradients_, places[entry], shape) : tensor::Tensor());
+  };
+  for (size_t entry = 0; entry < entries_.size(); ++entry) bind(*entries_[entry].parameter, entry);
+  for (const Joined& joined : joined_) bind(*joined.parameter, joined.first);
 }
 
 void ParameterSet::initialize(uint64_t seed) {
@@ -94,6 +113,12 @@ int64_t ParameterSet::flat_size() const {
 int64_t ParameterSet::element_count() const {
   int64_t count = 0;
   for (const Entry& entry : entries_) count += entry.parameter->shape().elements();
+  return count;
+}
+
+int64_t ParameterSet::trainable_count() const {
+  int64_t count = 0;
+  for (const Entry& entry : entries_) count += entry.parameter->trainable() ? entry.parameter->shape().elements() : 0;
   return count;
 }
 

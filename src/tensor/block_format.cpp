@@ -7,6 +7,8 @@
 #include "base/parallel.h"
 #include "tensor/check.h"
 #include "tensor/cpu/block_rows.h"
+#include "tensor/cpu/elementwise.h"
+#include "tensor/cpu_features.h"
 
 namespace fledge::tensor {
 namespace {
@@ -41,18 +43,21 @@ void require_blocks(BlockType type, int64_t count) {
   }
 }
 
-void write_row(const BlockMatrix& matrix, int64_t row, const Tensor& out, int64_t out_row) {
+/// Columns [first, first + out's width) of one row to a row of `out`.
+void write_row(const BlockMatrix& matrix, int64_t row, const Tensor& out, int64_t out_row, int64_t first = 0) {
   const Format& format = format_of(matrix.type);
   const size_t stride = static_cast<size_t>(matrix.columns / format.elements) * format.bytes;
-  const std::byte* block = matrix.bytes.raw() + static_cast<size_t>(row) * stride;
+  const std::byte* block = matrix.bytes.raw() + static_cast<size_t>(row) * stride +
+                           static_cast<size_t>(first / format.elements) * format.bytes;
+  const int64_t width = out.dim(1);
   std::array<float, 256> values;
-  for (int64_t column = 0; column < matrix.columns; column += format.elements, block += format.bytes) {
+  for (int64_t column = 0; column < width; column += format.elements, block += format.bytes) {
     if (out.dtype() == DType::f32) {
-      format.dequantize(block, out.data<float>() + out_row * matrix.columns + column);
+      format.dequantize(block, out.data<float>() + out_row * width + column);
     } else {
       format.dequantize(block, values.data());
-      bf16* target = out.data<bf16>() + out_row * matrix.columns + column;
-      for (int64_t i = 0; i < format.elements; ++i) target[i] = bf16::from(values[static_cast<size_t>(i)]);
+      cpu::convert(values.data(), DType::f32, out.data<bf16>() + out_row * width + column, DType::bf16,
+                   format.elements);
     }
   }
 }
@@ -140,6 +145,7 @@ void dequantize_rows(const BlockMatrix& matrix, const Tensor& ids, Tensor& out) 
   require(ids, Shape{ids.elements()}, {DType::i32}, "[dequantize_rows] ids");
   require(out, Shape{ids.elements(), matrix.columns}, {DType::f32, DType::bf16}, "[dequantize_rows] output");
   if (is_meta(out) || is_meta(ids) || is_meta(matrix.bytes)) return;
+  instruction_set();
   const auto* rows = ids.data<int32_t>();
   for (int64_t place = 0; place < ids.elements(); ++place) {
     if (rows[place] < 0 || rows[place] >= matrix.rows) {
@@ -153,10 +159,28 @@ void dequantize_rows(const BlockMatrix& matrix, const Tensor& ids, Tensor& out) 
                      });
 }
 
+void dequantize_columns(const BlockMatrix& matrix, int64_t first, Tensor& out) {
+  require_valid(matrix, "[dequantize_columns] matrix");
+  require_matrix(out, "[dequantize_columns] output");
+  require(out, Shape{matrix.rows, out.dim(1)}, {DType::f32, DType::bf16}, "[dequantize_columns] output");
+  const int64_t unit = block_elements(matrix.type), count = out.dim(1);
+  if (first < 0 || first % unit != 0 || count % unit != 0 || first + count > matrix.columns) {
+    throw base::Error("[dequantize_columns] columns {} to {} of {} do not fall together with blocks of {}", first,
+                      first + count, matrix.columns, unit);
+  }
+  if (is_meta(out) || is_meta(matrix.bytes)) return;
+  instruction_set();
+  base::parallel_for(matrix.rows, std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, count)),
+                     [&](int64_t begin, int64_t end) {
+                       for (int64_t row = begin; row < end; ++row) write_row(matrix, row, out, row, first);
+                     });
+}
+
 void dequantize(const BlockMatrix& matrix, Tensor& out) {
   require_valid(matrix, "[dequantize] matrix");
   require(out, Shape{matrix.rows, matrix.columns}, {DType::f32, DType::bf16}, "[dequantize] output");
   if (is_meta(out) || is_meta(matrix.bytes)) return;
+  instruction_set();
   base::parallel_for(matrix.rows, std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, matrix.columns)),
                      [&](int64_t first, int64_t last) {
                        for (int64_t row = first; row < last; ++row) write_row(matrix, row, out, row);

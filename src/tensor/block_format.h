@@ -62,6 +62,10 @@ BlockMatrix quantize(const Tensor& values, BlockType type, Arena& arena);
 /// throws Error naming the id and its place, before anything is written.
 void dequantize_rows(const BlockMatrix& matrix, const Tensor& ids, Tensor& out);
 
+/// Columns [first, first + P) of the matrix: out [rows, P] f32 or bf16, contiguous. `first` and P are multiples of the
+/// block.
+void dequantize_columns(const BlockMatrix& matrix, int64_t first, Tensor& out);
+
 /// The whole matrix: out [rows, columns] f32 or bf16, contiguous.
 void dequantize(const BlockMatrix& matrix, Tensor& out);
 

@@ -150,6 +150,13 @@ TEST(BlockMatrix, IsQuantizedRowByRowAndLookedUp) {
       dequantize_row(type, blocks.data(), row.data(), 512);
       ASSERT_EQ(std::memcmp(whole.data<float>() + r * 512, row.data(), 2048), 0) << r;
     }
+    Tensor columns = Tensor::empty({37, 256}, DType::f32, arena());
+    dequantize_columns(matrix, 256, columns);
+    for (int64_t r = 0; r < 37; ++r) {
+      ASSERT_EQ(std::memcmp(columns.data<float>() + r * 256, whole.data<float>() + r * 512 + 256, 1024), 0) << r;
+    }
+    EXPECT_THROW(dequantize_columns(matrix, 16, columns), base::Error);
+    EXPECT_THROW(dequantize_columns(matrix, 512, columns), base::Error);
     const Tensor ids = Tensor::from<int32_t>({36, 0, 5, 5}, {4}, arena());
     Tensor rows = Tensor::empty({4, 512}, DType::f32, arena());
     Tensor rounded = Tensor::empty({4, 512}, DType::bf16, arena());

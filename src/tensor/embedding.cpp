@@ -51,17 +51,18 @@ void add_row(const double* source, double* target, int64_t count) {
   for (int64_t i = 0; i < count; ++i) target[i] += source[i];
 }
 
-/// out[i] = widened row[i].
-void widen_row(const bf16* row, float* out, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(row[i]);
-}
-
-void gather_bf16(const Tensor& ids, const Tensor& table, const Tensor& out) {
+void gather_bf16(const Tensor& ids, const Tensor& table, const Tensor& out, bool accumulate) {
   const int64_t columns = table.dim(1);
   const int32_t* id = ids.data<int32_t>();
   base::parallel_for(ids.dim(0), grain_of(columns), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      widen_row(table.data<bf16>() + id[r] * columns, out.data<float>() + r * columns, columns);
+      const bf16* row = table.data<bf16>() + id[r] * columns;
+      float* target = out.data<float>() + r * columns;
+      if (accumulate) {
+        cpu::add(target, DType::f32, row, DType::bf16, target, DType::f32, columns);
+      } else {
+        cpu::convert(row, DType::bf16, target, DType::f32, columns);
+      }
     }
   });
 }
@@ -112,14 +113,15 @@ void scatter_add(const Tensor& ids, const Tensor& d_out, const Tensor& d_table) 
 
 void embedding(const Tensor& ids, const Tensor& table, Tensor out) {
   if (check(ids, table, out, "embedding", "table", "out")) return;
-  if (table.dtype() == DType::bf16) return gather_bf16(ids, table, out);
+  instruction_set();
+  if (table.dtype() == DType::bf16) return gather_bf16(ids, table, out, false);
   table.dtype() == DType::f64 ? gather<double>(ids, table, out, false) : gather<float>(ids, table, out, false);
 }
 
 void embedding_add(const Tensor& ids, const Tensor& table, Tensor out) {
-  require_wide(table, "embedding_add");
   if (check(ids, table, out, "embedding_add", "table", "out")) return;
   instruction_set();
+  if (table.dtype() == DType::bf16) return gather_bf16(ids, table, out, true);
   table.dtype() == DType::f64 ? gather<double>(ids, table, out, true) : gather<float>(ids, table, out, true);
 }
 

@@ -10,7 +10,7 @@ namespace fledge::tensor {
 /// out[r] = table[ids[r]]; out [R, C] P. The table may also be bf16; out is then f32.
 void embedding(const Tensor& ids, const Tensor& table, Tensor out);
 
-/// out[r] += table[ids[r]]: a second table, such as positions.
+/// out[r] += table[ids[r]]: a second table, such as positions. The table may also be bf16; out is then f32.
 void embedding_add(const Tensor& ids, const Tensor& table, Tensor out);
 
 /// d_table[ids[r]] += d_out[r], in ascending order of r whatever the number of threads. d_out [R, C] P, d_table [V, C]

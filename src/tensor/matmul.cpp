@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "base/error.h"
 #include "tensor/check.h"
@@ -18,6 +19,12 @@ const cpu::MicroKernel& kernel_for(Precision precision) {
 
 cpu::MatrixView view_of(const Tensor& matrix) {
   return {matrix.raw(), matrix.dtype(), matrix.dim(0), matrix.dim(1), matrix.stride(0), matrix.stride(1)};
+}
+
+std::vector<cpu::Term> terms_of(const Epilogue& epilogue) {
+  std::vector<cpu::Term> terms;
+  for (const ProductTerm& term : epilogue.terms) terms.push_back({view_of(term.a), term.b->bytes.raw()});
+  return terms;
 }
 
 }  // namespace
@@ -55,15 +62,17 @@ void matmul(const Tensor& a, const PackedMatrix& b, Tensor& out, const Epilogue&
   if (!b.bytes) throw base::Error("[matmul] the right operand was never packed");
   const bool reference = b.bytes.dtype() == DType::f64;
   check_product(a, b.depth, b.columns, reference, out, epilogue);
+  check_terms(epilogue, out, reference, b.precision);
   if (out.device() == Device::meta || out.elements() == 0) return;
   if (reference) {
     cpu::reference_matmul(a, b.bytes, out, epilogue);
     return;
   }
+  const std::vector<cpu::Term> terms = terms_of(epilogue);
   cpu::MatrixView shape{};
   shape.rows = b.depth;
   shape.columns = b.columns;
-  cpu::multiply(kernel_for(b.precision), {view_of(a), shape, b.bytes.raw(), tile_epilogue(out, epilogue)});
+  cpu::multiply(kernel_for(b.precision), {view_of(a), shape, b.bytes.raw(), tile_epilogue(out, epilogue), terms});
 }
 
 void matmul(const Tensor& a, const Tensor& b, Precision precision, Tensor& out, const Epilogue& epilogue) {
@@ -71,12 +80,14 @@ void matmul(const Tensor& a, const Tensor& b, Precision precision, Tensor& out, 
   require_dtype(b, {DType::f32, DType::bf16, DType::f64}, "[matmul] right operand");
   const bool reference = b.dtype() == DType::f64;
   check_product(a, b.dim(0), b.dim(1), reference, out, epilogue);
+  check_terms(epilogue, out, reference, precision);
   if (out.device() == Device::meta || out.elements() == 0) return;
   if (reference) {
     cpu::reference_matmul(a, b, out, epilogue);
     return;
   }
-  cpu::multiply(kernel_for(precision), {view_of(a), view_of(b), nullptr, tile_epilogue(out, epilogue)});
+  const std::vector<cpu::Term> terms = terms_of(epilogue);
+  cpu::multiply(kernel_for(precision), {view_of(a), view_of(b), nullptr, tile_epilogue(out, epilogue), terms});
 }
 
 }  // namespace fledge::tensor

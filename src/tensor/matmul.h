@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "tensor/tensor.h"
 
@@ -21,13 +22,24 @@ struct PackedMatrix {
   Tensor bytes;  ///< u8; or, for f64 operands, the plain f64 matrix
 };
 
-/// What happens to the sums before they are stored: out = residual + activation(sum + bias), or out += sum.
+/// A further product a b whose sums join those of the main one: a [M, R], b [R, N] packed in the same precision.
+struct ProductTerm {
+  Tensor a;
+  const PackedMatrix* b = nullptr;
+};
+
+/// What happens to the sums before they are stored: out = residual + activation(scale * (sum + addend) + bias), or
+/// out += sum.
 struct Epilogue {
   Tensor bias;  ///< [N], f32 (f64 in f64 products); undefined: none
   Activation activation = Activation::none;
   Tensor preactivation;     ///< [M, N], dtype of the output: receives sum + bias; undefined: not kept
   Tensor residual;          ///< [M, N], f32 (f64 in f64 products): added last; undefined: none. May be the output
-  bool accumulate = false;  ///< add to the output instead; excludes bias and activation
+  bool accumulate = false;  ///< add to the output instead; excludes all but terms
+  std::span<const ProductTerm> terms = {};  ///< summed behind the main product's depth, before anything else
+  Tensor addend;                            ///< [M, N], f32 (f64 in f64 products); undefined: none
+  Tensor scale;     ///< [N], or [M, N] for a scale of each row's own, f32 (f64 in f64 products); undefined: 1
+  Tensor unscaled;  ///< [M, N], dtype of the output: receives sum + addend; undefined: not kept
 };
 
 /// Bytes that pack() needs for a [K, N] operand.

@@ -10,7 +10,10 @@ namespace fledge::tensor {
 void check_product(const Tensor& a, int64_t depth, int64_t columns, bool reference, const Tensor& out,
                    const Epilogue& epilogue);
 
-/// The same epilogue for kernels.
+/// Throws Error where a term of the epilogue does not fit a product of this precision.
+void check_terms(const Epilogue& epilogue, const Tensor& out, bool reference, Precision precision);
+
+/// The same epilogue for kernels, without its terms.
 cpu::TileEpilogue tile_epilogue(const Tensor& out, const Epilogue& epilogue);
 
 }  // namespace fledge::tensor

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -286,6 +287,101 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
   epilogue.accumulate = true;
   EXPECT_THROW(matmul(a, packed, out, epilogue), base::Error);
   EXPECT_THROW(matmul(random_tensor({4, 5}, DType::f64, 1), packed, out), base::Error);
+}
+
+/// out = residual + scale * (a b + sum of terms + addend) + bias, against sums in f64 of the rounded operands.
+void check_changed_sums(Precision precision, DType out_type, int64_t rows, bool row_scales, bool residual) {
+  const int64_t depth = 700, columns = 75;
+  const bool f64 = out_type == DType::f64;
+  const DType exact = f64 ? DType::f64 : DType::f32;
+  const auto operand = [&](const Shape& shape, uint32_t seed) {
+    Tensor wide = random_tensor(shape, exact, seed);
+    if (precision == Precision::f32 || f64) return wide;
+    Tensor narrow = Tensor::empty(shape, DType::bf16, arena());
+    for (int64_t i = 0; i < wide.elements(); ++i) narrow.data<bf16>()[i] = bf16::from(wide.data<float>()[i]);
+    return narrow;
+  };
+  const Tensor a = operand({rows, depth}, 1), b = operand({depth, columns}, 2);
+  const Tensor a1 = operand({rows, 16}, 3), b1 = operand({16, columns}, 4);
+  const Tensor a2 = operand({rows, 33}, 5), b2 = operand({33, columns}, 6);
+  PackedMatrix packed, packed1, packed2;
+  pack(b, precision, packed, arena());
+  pack(b1, precision, packed1, arena());
+  pack(b2, precision, packed2, arena());
+  const std::array<ProductTerm, 2> terms{ProductTerm{a1, &packed1}, ProductTerm{a2, &packed2}};
+  Tensor out = random_tensor({rows, columns}, out_type, 7);
+  const Tensor before = random_tensor({rows, columns}, out_type, 7);
+  Epilogue epilogue;
+  epilogue.terms = terms;
+  epilogue.addend = random_tensor({rows, columns}, exact, 8);
+  epilogue.scale = random_tensor(row_scales ? Shape{rows, columns} : Shape{columns}, exact, 9);
+  epilogue.bias = random_tensor({columns}, exact, 10);
+  epilogue.unscaled = Tensor::zeros({rows, columns}, out_type, arena());
+  if (residual) epilogue.residual = out;
+  matmul(a, packed, out, epilogue);
+
+  const auto products = [&](const Tensor& left, const Tensor& right, std::vector<double>& sums,
+                            std::vector<double>& sizes) {
+    const auto x = values_of(left), y = values_of(right);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t k = 0; k < left.dim(1); ++k) {
+        for (int64_t column = 0; column < columns; ++column) {
+          const double term =
+              x[static_cast<size_t>(row * left.dim(1) + k)] * y[static_cast<size_t>(k * columns + column)];
+          sums[static_cast<size_t>(row * columns + column)] += term;
+          sizes[static_cast<size_t>(row * columns + column)] += std::abs(term);
+        }
+      }
+    }
+  };
+  std::vector<double> sums = values_of(epilogue.addend), sizes(sums.size());
+  for (size_t i = 0; i < sums.size(); ++i) sizes[i] = std::abs(sums[i]);
+  products(a, b, sums, sizes);
+  products(a1, b1, sums, sizes);
+  products(a2, b2, sums, sizes);
+  const auto got = values_of(out), kept = values_of(epilogue.unscaled), scales = values_of(epilogue.scale),
+             bias = values_of(epilogue.bias), old = values_of(before);
+  const double unit = f64 ? std::ldexp(1.0, -53) : std::ldexp(1.0, -24);
+  const double store = out_type == DType::bf16 ? std::ldexp(1.0, -8) : 4 * unit;
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const size_t column = i % static_cast<size_t>(columns);
+    const double error = 2 * static_cast<double>(depth + 52) * unit * sizes[i];
+    ASSERT_NEAR(kept[i], sums[i], error + store * std::abs(sums[i])) << i;
+    const double scale = scales[row_scales ? i : column];
+    const double expected = scale * sums[i] + bias[column] + (residual ? old[i] : 0.0);
+    const double size = std::abs(scale * sums[i]) + std::abs(bias[column]) + (residual ? std::abs(old[i]) : 0.0);
+    ASSERT_NEAR(got[i], expected, std::abs(scale) * error + store * size) << i;
+  }
+}
+
+TEST(Matmul, AddsTermsAndScalesSums) {
+  for (const int64_t rows : {1, 5, 40, 130}) {
+    check_changed_sums(Precision::f32, DType::f64, rows, rows == 5, false);
+    for (const Precision precision : {Precision::f32, Precision::bf16}) {
+      check_changed_sums(precision, DType::f32, rows, false, false);
+      check_changed_sums(precision, DType::f32, rows, true, true);
+      check_changed_sums(precision, DType::bf16, rows, rows == 40, false);
+    }
+  }
+}
+
+TEST(Matmul, RefusesTermsThatDoNotFit) {
+  const Tensor a = random_tensor({4, 8}, DType::f32, 1), b = random_tensor({8, 6}, DType::f32, 2);
+  PackedMatrix packed, narrow;
+  pack(b, Precision::f32, packed, arena());
+  pack(b, Precision::bf16, narrow, arena());
+  Tensor out = Tensor::empty({4, 6}, DType::f32, arena());
+  const auto multiply = [&](const Tensor& left, const PackedMatrix* right) {
+    const ProductTerm term{left, right};
+    Epilogue epilogue;
+    epilogue.terms = {&term, 1};
+    matmul(a, packed, out, epilogue);
+  };
+  multiply(a, &packed);
+  EXPECT_THROW(multiply(a.slice(0, 0, 3), &packed), base::Error);
+  EXPECT_THROW(multiply(a.slice(1, 0, 7), &packed), base::Error);
+  EXPECT_THROW(multiply(a, &narrow), base::Error);
+  EXPECT_THROW(multiply(a, nullptr), base::Error);
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ void matmul_group(const Tensor& a, std::span<const QuantizedProduct> products) {
     if (product.weight == nullptr || !product.weight->bytes) {
       throw base::Error("[quantized matmul] the weight was never packed");
     }
+    if (!product.epilogue.terms.empty()) throw base::Error("[quantized matmul] terms are not supported");
     check_product(a, product.weight->depth, product.weight->columns, false, product.out, product.epilogue);
     if (a.dim(1) > 1 && a.stride(1) != 1) {
       throw base::Error("[quantized matmul] the elements of a row of {} must stand together", describe(a));

@@ -9,4 +9,7 @@ namespace fledge::tensor {
 /// counter i, so the content is a function of the generator's key alone.
 void fill_normal(Tensor& t, double mean, double standard_deviation, const base::Random& random);
 
+/// The same with numbers that are uniform in [-bound, bound).
+void fill_uniform(Tensor& t, double bound, const base::Random& random);
+
 }  // namespace fledge::tensor

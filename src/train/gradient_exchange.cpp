@@ -1,5 +1,7 @@
 #include "train/gradient_exchange.h"
 
+#include <algorithm>
+
 #include "tensor/elementwise.h"
 
 namespace fledge::train {
@@ -46,7 +48,12 @@ GradientExchange::~GradientExchange() {
 
 void GradientExchange::watch(grad::Graph& graph) {
   missing_.clear();
-  for (const GradientBucket& bucket : buckets_) missing_.push_back(bucket.last - bucket.first);
+  for (const GradientBucket& bucket : buckets_) {
+    const auto first = parameters_.entries().begin();
+    missing_.push_back(static_cast<size_t>(
+        std::count_if(first + static_cast<int64_t>(bucket.first), first + static_cast<int64_t>(bucket.last),
+                      [](const auto& entry) { return entry.parameter->trainable(); })));
+  }
   queued_ = 0;
   exchanged_ = 0;
   graph.on_parameter_ready([this](grad::Parameter& parameter) { parameter_ready(parameter); });

@@ -87,7 +87,8 @@ MatrixView window(const MatrixView& view, Range rows, Range columns) {
 struct Workspace {
   std::byte* a_block;
   std::byte* b_block;
-  float* sums;  ///< partial sums that cannot wait in the output
+  std::byte* term_blocks;  ///< the left operands of the terms, one after another
+  float* sums;             ///< partial sums that cannot wait in the output
 };
 
 /// One thread's rectangle of the output.
@@ -111,6 +112,12 @@ class Part {
     if (product_.packed_b != nullptr) return 0;
     const int64_t panels = std::min(blocking_.column_panels, column_panels_.size());
     return static_cast<size_t>(round_up(panels * kernel_.b_panel_bytes(blocking_.depth), 64));
+  }
+  size_t term_bytes() const {
+    const int64_t panels = std::min(blocking_.row_panels, row_panels_.size());
+    int64_t bytes = 0;
+    for (const Term& term : product_.terms) bytes += panels * kernel_.a_panel_bytes(term.a.columns);
+    return static_cast<size_t>(round_up(bytes, 64));
   }
   size_t sums_bytes() const {
     if (sums_in_output() || depth_ <= blocking_.depth) return 0;
@@ -152,17 +159,13 @@ class Part {
     }
     for (int64_t row = row_panels_.first; row < row_panels_.last; row += blocking_.row_panels) {
       const Range rows{row, std::min(row + blocking_.row_panels, row_panels_.last)};
-      for (int64_t panel = rows.first; panel < rows.last; ++panel) {
-        if (is_in_place(panel, depth)) continue;
-        const auto pack = has_few_rows() ? kernel_.pack_few : kernel_.pack_a;
-        pack(window(product_.a, elements(panel, kernel_.rows, product_.a.rows), depth),
-             workspace.a_block + (panel - rows.first) * kernel_.a_panel_bytes(depth.size()));
-      }
+      pack_rows(product_.a, rows, depth, workspace.a_block);
+      if (depth.last == depth_) pack_terms(workspace, rows);
       for (int64_t column = columns.first; column < columns.last; ++column) {
         const std::byte* b_panel = b_panels + (column - columns.first) * b_panel_bytes;
         for (int64_t panel = rows.first; panel < rows.last; ++panel) {
           const std::byte* a_panel = workspace.a_block + (panel - rows.first) * kernel_.a_panel_bytes(depth.size());
-          multiply_tile(workspace, a_panel, b_panel, panel, column, columns.first, depth);
+          multiply_tile(workspace, a_panel, b_panel, panel, column, {rows, columns}, depth);
         }
       }
     }
@@ -170,18 +173,49 @@ class Part {
 
   bool has_few_rows() const { return product_.a.rows <= kernel_.few_rows; }
 
-  /// Whether the kernel reads these rows of A where they are.
-  bool is_in_place(int64_t row_panel, Range depth) const {
-    return kernel_.multiply_in_place != nullptr && product_.a.dtype == DType::bf16 && product_.a.column_stride == 1 &&
-           depth.size() % kernel_.depth_unit == 0 && (row_panel + 1) * kernel_.rows <= product_.a.rows;
+  /// Packs what the kernel does not read in place.
+  void pack_rows(const MatrixView& a, Range panels, Range depth, std::byte* block) const {
+    const auto pack = has_few_rows() ? kernel_.pack_few : kernel_.pack_a;
+    for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+      if (is_in_place(a, panel, depth)) continue;
+      pack(window(a, elements(panel, kernel_.rows, a.rows), depth),
+           block + (panel - panels.first) * kernel_.a_panel_bytes(depth.size()));
+    }
   }
 
-  void multiply_panels(const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel, Range depth, float* c,
-                       int64_t c_stride, int64_t used_columns, bool accumulate) const {
-    const Range rows = elements(row_panel, kernel_.rows, product_.a.rows);
-    if (is_in_place(row_panel, depth)) {
-      kernel_.multiply_in_place(depth.size(), window(product_.a, rows, depth).data, product_.a.row_stride, b_panel, c,
-                                c_stride, used_columns, accumulate);
+  void pack_terms(const Workspace& workspace, Range panels) const {
+    std::byte* block = workspace.term_blocks;
+    for (const Term& term : product_.terms) {
+      pack_rows(term.a, panels, {0, term.a.columns}, block);
+      block += panels.size() * kernel_.a_panel_bytes(term.a.columns);
+    }
+  }
+
+  /// Adds the terms' sums to those of a tile.
+  void add_terms(const Workspace& workspace, int64_t row_panel, int64_t column_panel, Range rows, float* c,
+                 int64_t c_stride, int64_t used_columns) const {
+    const std::byte* block = workspace.term_blocks;
+    for (const Term& term : product_.terms) {
+      const int64_t a_bytes = kernel_.a_panel_bytes(term.a.columns);
+      multiply_panels(term.a, block + (row_panel - rows.first) * a_bytes,
+                      term.packed_b + column_panel * kernel_.b_panel_bytes(term.a.columns), row_panel,
+                      {0, term.a.columns}, c, c_stride, used_columns, true);
+      block += rows.size() * a_bytes;
+    }
+  }
+
+  /// Whether the kernel reads these rows of A where they are.
+  bool is_in_place(const MatrixView& a, int64_t row_panel, Range depth) const {
+    return kernel_.multiply_in_place != nullptr && a.dtype == DType::bf16 && a.column_stride == 1 &&
+           depth.size() % kernel_.depth_unit == 0 && (row_panel + 1) * kernel_.rows <= a.rows;
+  }
+
+  void multiply_panels(const MatrixView& a, const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel,
+                       Range depth, float* c, int64_t c_stride, int64_t used_columns, bool accumulate) const {
+    const Range rows = elements(row_panel, kernel_.rows, a.rows);
+    if (is_in_place(a, row_panel, depth)) {
+      kernel_.multiply_in_place(depth.size(), window(a, rows, depth).data, a.row_stride, b_panel, c, c_stride,
+                                used_columns, accumulate);
     } else {
       const auto multiply = has_few_rows() ? kernel_.multiply_few : kernel_.multiply;
       multiply(kernel_.padded_depth(depth.size()), a_panel, b_panel, c, c_stride, rows.size(), used_columns,
@@ -189,16 +223,22 @@ class Part {
     }
   }
 
+  /// The panels that are worked on together.
+  struct Block {
+    Range rows, columns;
+  };
+
   void multiply_tile(const Workspace& workspace, const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel,
-                     int64_t column_panel, int64_t first_column_panel, Range depth) const {
+                     int64_t column_panel, const Block& block, Range depth) const {
     const TileEpilogue& epilogue = product_.epilogue;
     const Range rows = elements(row_panel, kernel_.rows, product_.a.rows);
     const Range columns = elements(column_panel, kernel_.columns, product_.b.columns);
     const bool first = depth.first == 0, last = depth.last == depth_;
     if (sums_in_output()) {
       float* out = static_cast<float*>(epilogue.out) + rows.first * epilogue.out_stride + columns.first;
-      multiply_panels(a_panel, b_panel, row_panel, depth, out, epilogue.out_stride, columns.size(),
+      multiply_panels(product_.a, a_panel, b_panel, row_panel, depth, out, epilogue.out_stride, columns.size(),
                       !first || epilogue.accumulate);
+      if (last) add_terms(workspace, row_panel, column_panel, block.rows, out, epilogue.out_stride, columns.size());
       // Where sums are added to the output, nothing else is asked for.
       if (last && !epilogue.accumulate && !epilogue.only_converts()) {
         finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), out, epilogue.out_stride);
@@ -211,9 +251,10 @@ class Part {
     if (!first || !last) {
       stride = sums_stride();
       sums = workspace.sums + (row_panel - row_panels_.first) * kernel_.rows * stride +
-             (column_panel - first_column_panel) * kernel_.columns;
+             (column_panel - block.columns.first) * kernel_.columns;
     }
-    multiply_panels(a_panel, b_panel, row_panel, depth, sums, stride, columns.size(), !first);
+    multiply_panels(product_.a, a_panel, b_panel, row_panel, depth, sums, stride, columns.size(), !first);
+    if (last) add_terms(workspace, row_panel, column_panel, block.rows, sums, stride, columns.size());
     if (last) finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), sums, stride);
   }
 
@@ -267,18 +308,20 @@ void multiply(const MicroKernel& kernel, const Product& product) {
     return Part(kernel, product, blocking, part_of(row_panels, index / grid.column_parts, grid.row_parts),
                 part_of(column_panels, index % grid.column_parts, grid.column_parts));
   };
-  size_t a_bytes = 0, b_bytes = 0, sums_bytes = 0;
+  size_t a_bytes = 0, b_bytes = 0, term_bytes = 0, sums_bytes = 0;
   for (int64_t index = 0; index < parts; ++index) {
     a_bytes = std::max(a_bytes, part(index).a_block_bytes());
     b_bytes = std::max(b_bytes, part(index).b_block_bytes());
+    term_bytes = std::max(term_bytes, part(index).term_bytes());
     sums_bytes = std::max(sums_bytes, part(index).sums_bytes());
   }
-  const size_t each = a_bytes + b_bytes + sums_bytes;
+  const size_t each = a_bytes + b_bytes + term_bytes + sums_bytes;
   std::byte* memory = workspace_memory(each * static_cast<size_t>(parts));
   base::parallel_for(parts, 1, [&](int64_t first, int64_t last) {
     for (int64_t index = first; index < last; ++index) {
       std::byte* own = memory + each * static_cast<size_t>(index);
-      part(index).run({own, own + a_bytes, reinterpret_cast<float*>(own + a_bytes + b_bytes)});
+      std::byte* terms = own + a_bytes + b_bytes;
+      part(index).run({own, own + a_bytes, terms, reinterpret_cast<float*>(terms + term_bytes)});
     }
   });
 }

@@ -1,11 +1,18 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "tensor/cpu/gemm_epilogue.h"
 #include "tensor/cpu/micro_kernel.h"
 
 namespace fledge::tensor::cpu {
+
+/// A further product whose sums join those of the main one: a [M, R] times b [R, N], packed whole.
+struct Term {
+  MatrixView a;
+  const std::byte* packed_b;
+};
 
 /// One matrix product for one micro-kernel: a [M, K] times b [K, N], where b is a view, or was packed whole.
 struct Product {
@@ -13,6 +20,7 @@ struct Product {
   MatrixView b;                         ///< its shape always; its elements where packed_b is null
   const std::byte* packed_b = nullptr;  ///< panels of all N columns, each with the whole depth
   TileEpilogue epilogue;
+  std::span<const Term> terms = {};
 };
 
 /// Packs all of b [K, N] into ceil(N / columns) panels one after another, in parallel.

@@ -25,6 +25,21 @@ void store_row(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_
                   [&](auto place) HWY_ATTR { place.store_to(out, place.load_from(sums)); });
 }
 
+/// scale * (sum + addend), in place.
+template <typename Out>
+void change_sums(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t columns, float* sums) {
+  Out* const unscaled = element<Out>(epilogue.unscaled, row * epilogue.unscaled_stride + column);
+  const float* const addend = element<const float>(epilogue.addend, row * epilogue.addend_stride + column);
+  const float* const scale = element<const float>(epilogue.scale, row * epilogue.scale_stride + column);
+  for_each_vector(static_cast<size_t>(columns), [&](auto place) HWY_ATTR {
+    FloatVector value = place.load_from(sums);
+    if (addend != nullptr) value = hn::Add(value, place.load_from(addend));
+    if (unscaled != nullptr) place.store_to(unscaled, value);
+    if (scale != nullptr) value = hn::Mul(value, place.load_from(scale));
+    place.store_to(sums, value);
+  });
+}
+
 template <typename Out>
 void finish_row(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t columns, const float* sums) {
   const FloatTag d;
@@ -45,16 +60,19 @@ void finish_row(const TileEpilogue& epilogue, int64_t row, int64_t column, int64
 }
 
 template <typename Out>
-void finish_rows(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns,
-                 const float* sums, int64_t sums_stride) {
+void finish_rows(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns, float* sums,
+                 int64_t sums_stride) {
+  if (epilogue.changes_sums()) {
+    for (int64_t r = 0; r < rows; ++r) change_sums<Out>(epilogue, row + r, column, columns, sums + r * sums_stride);
+  }
   const auto finish = epilogue.only_converts() ? store_row<Out> : finish_row<Out>;
   for (int64_t r = 0; r < rows; ++r) finish(epilogue, row + r, column, columns, sums + r * sums_stride);
 }
 
 }  // namespace
 
-void finish_tile(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns,
-                 const float* sums, int64_t sums_stride) {
+void finish_tile(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns, float* sums,
+                 int64_t sums_stride) {
   if (epilogue.out_dtype == DType::bf16) {
     finish_rows<bf16>(epilogue, row, column, rows, columns, sums, sums_stride);
   } else {
@@ -69,8 +87,8 @@ HWY_AFTER_NAMESPACE();
 namespace fledge::tensor::cpu {
 HWY_EXPORT(finish_tile);
 
-void finish_tile(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns,
-                 const float* sums, int64_t sums_stride) {
+void finish_tile(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns, float* sums,
+                 int64_t sums_stride) {
   HWY_DYNAMIC_DISPATCH(finish_tile)(epilogue, row, column, rows, columns, sums, sums_stride);
 }
 }  // namespace fledge::tensor::cpu

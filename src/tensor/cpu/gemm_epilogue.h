@@ -19,16 +19,24 @@ struct TileEpilogue {
   const float* residual = nullptr;
   int64_t residual_stride = 0;
   bool accumulate = false;
+  const float* addend = nullptr;
+  int64_t addend_stride = 0;
+  const float* scale = nullptr;
+  int64_t scale_stride = 0;  ///< 0: the same for every row
+  void* unscaled = nullptr;  ///< in out_dtype
+  int64_t unscaled_stride = 0;
 
   bool only_converts() const {
     return bias == nullptr && activation == Activation::none && preactivation == nullptr && residual == nullptr &&
-           !accumulate;
+           !accumulate && !changes_sums();
   }
+  /// Something is done to the sums before the bias.
+  bool changes_sums() const { return addend != nullptr || scale != nullptr || unscaled != nullptr; }
 };
 
 /// Stores the sums of the tile whose first element is (row, column) of the output. `sums` may be the output itself
-/// where that is f32 and there is no residual.
-void finish_tile(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns,
-                 const float* sums, int64_t sums_stride);
+/// where that is f32 and there is no residual; they may be changed.
+void finish_tile(const TileEpilogue& epilogue, int64_t row, int64_t column, int64_t rows, int64_t columns, float* sums,
+                 int64_t sums_stride);
 
 }  // namespace fledge::tensor::cpu

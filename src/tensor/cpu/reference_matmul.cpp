@@ -25,6 +25,14 @@ void finish_row(const Epilogue& epilogue, int64_t row, const std::vector<double>
   for (size_t column = 0; column < sums.size(); ++column) {
     double value = sums[column];
     if (epilogue.accumulate) value += out[column];
+    if (epilogue.addend) value += (epilogue.addend.data<double>() + row * epilogue.addend.stride(0))[column];
+    if (epilogue.unscaled) {
+      (epilogue.unscaled.data<double>() + row * epilogue.unscaled.stride(0))[column] = value;
+    }
+    if (epilogue.scale) {
+      const int64_t stride = epilogue.scale.rank() == 1 ? 0 : epilogue.scale.stride(0);
+      value *= (epilogue.scale.data<double>() + row * stride)[column];
+    }
     if (epilogue.bias) value += epilogue.bias.data<double>()[column];
     if (epilogue.preactivation) {
       (epilogue.preactivation.data<double>() + row * epilogue.preactivation.stride(0))[column] = value;
@@ -35,22 +43,28 @@ void finish_row(const Epilogue& epilogue, int64_t row, const std::vector<double>
   }
 }
 
+/// sums += row of a times b.
+void add_products(const Tensor& a, const Tensor& b, int64_t row, std::vector<double>& sums) {
+  const double* left = a.data<double>() + row * a.stride(0);
+  for (int64_t k = 0; k < a.dim(1); ++k) {
+    const double factor = left[k * a.stride(1)];
+    const double* right = b.data<double>() + k * b.stride(0);
+    for (int64_t column = 0; column < b.dim(1); ++column) {
+      sums[static_cast<size_t>(column)] += factor * right[column * b.stride(1)];
+    }
+  }
+}
+
 }  // namespace
 
 void reference_matmul(const Tensor& a, const Tensor& b, Tensor& out, const Epilogue& epilogue) {
-  const int64_t depth = a.dim(1), columns = b.dim(1);
+  const int64_t columns = b.dim(1);
   base::parallel_for(a.dim(0), 1, [&](int64_t first, int64_t last) {
     std::vector<double> sums(static_cast<size_t>(columns));
     for (int64_t row = first; row < last; ++row) {
       std::fill(sums.begin(), sums.end(), 0.0);
-      const double* left = a.data<double>() + row * a.stride(0);
-      for (int64_t k = 0; k < depth; ++k) {
-        const double factor = left[k * a.stride(1)];
-        const double* right = b.data<double>() + k * b.stride(0);
-        for (int64_t column = 0; column < columns; ++column) {
-          sums[static_cast<size_t>(column)] += factor * right[column * b.stride(1)];
-        }
-      }
+      add_products(a, b, row, sums);
+      for (const ProductTerm& term : epilogue.terms) add_products(term.a, term.b->bytes, row, sums);
       finish_row(epilogue, row, sums, out.data<double>() + row * out.stride(0));
     }
   });
