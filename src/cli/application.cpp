@@ -24,6 +24,7 @@
 #include "cli/generate.h"
 #include "cli/help.h"
 #include "cli/inspect.h"
+#include "cli/merge.h"
 #include "cli/serve.h"
 #include "cli/store.h"
 #include "cli/tokenizer.h"
@@ -50,6 +51,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_classify_command(app, context);
   add_eval_command(app, context);
   add_compare_command(app, context);
+  add_merge_command(app, context);
   add_import_command(app, context);
   add_export_command(app, context);
   add_quantize_command(app, context);

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "cli/adapter_options.h"
 #include "cli/common.h"
 
 namespace fledge::cli {
@@ -33,6 +34,7 @@ void add_chat_command(CLI::App& app, Context& context) {
   verb->add_option("--system", options->system, "What the model is told before the conversation")
       ->type_name("TEXT")
       ->group("Prompt");
+  add_adapter_option(*verb, options->adapters);
   add_sampling_options(*verb, options->sampling);
   verb->add_option("--repetition-penalty", options->repetition_penalty,
                    "Makes tokens that occurred before less likely (default: 1, not at all)")

@@ -16,6 +16,7 @@ struct ChatOptions {
   std::string model;
   std::optional<std::string> prompt;  ///< answer this one message and end
   std::optional<std::string> system;
+  std::vector<std::string> adapters;  ///< "DIR" or "DIR=WEIGHT"
   SamplingOptions sampling;
   double repetition_penalty = 1;
   /// The settings among the flags that the user gave, as `/set` takes them; the others are the model's own.

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "cli/adapter_options.h"
 #include "cli/common.h"
 #include "cli/sampling_options.h"
 
@@ -49,6 +50,7 @@ void add_eval_command(CLI::App& app, Context& context) {
       ->check(CLI::Range(int64_t{4}, int64_t{1} << 31))
       ->excludes("--stride")
       ->group("Measure");
+  add_adapter_option(*verb, options->adapters);
   add_precision_option(*verb, options->precision, "auto");
   add_json_option(*verb, options->json, "The numbers as one JSON object");
   verb->callback([options, &context] { context.run = [options, &context] { run_eval(*options, context.common); }; });

@@ -93,7 +93,7 @@ void run_eval(const EvaluateOptions& options, const CommonOptions& common) {
   if (options.perplexity.empty() && options.tasks.empty())
     throw base::UsageError("nothing to measure: give --perplexity FILE or --tasks FILE,...");
   WorkProgress progress("evaluate", common);
-  OpenedModel opened = open_model(options.model, options.precision, false);
+  OpenedModel opened = open_model(options.model, options.precision, false, options.adapters);
   const nn::Tokenizer tokenizer = open_tokenizer(opened);
   base::OrderedJson report = base::OrderedJson::object();
   if (!options.perplexity.empty()) show_perplexity(options, opened, tokenizer, progress, report);

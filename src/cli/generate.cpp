@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "cli/adapter_options.h"
 #include "cli/common.h"
 
 namespace fledge::cli {
@@ -34,6 +35,7 @@ void add_generate_command(CLI::App& app, Context& context) {
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->group("Output");
+  add_adapter_option(*verb, options->adapters);
   add_sampling_options(*verb, options->sampling);
   add_json_option(*verb, options->json, "Print one JSON object: text, tokens with log-probabilities, why it ended");
   verb->callback(

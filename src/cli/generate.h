@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/sampling_options.h"
 
@@ -14,6 +15,7 @@ struct GenerateOptions {
   std::string model;                  ///< folder
   std::optional<std::string> prompt;  ///< nothing: standard input
   std::string prompt_ids;             ///< "1,2,3": the beginning as tokens; empty: the text
+  std::vector<std::string> adapters;  ///< "DIR" or "DIR=WEIGHT"
   bool ignore_end = false;            ///< tokens that end a text do not end it
   std::string json_schema;            ///< a file or the schema itself; empty: none
   std::string regex;                  ///< what the answer must match; empty: anything

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "cli/adapter_options.h"
 #include "cli/common.h"
 #include "cli/sampling_options.h"
 
@@ -34,6 +35,7 @@ void add_logits_command(CLI::App& app, Context& context) {
   verb->group("Measure");
   add_ids(*verb, options->model, options->input, options->out,
           "Receives the f32 tensor `logits` [B, T, V], or `hidden` [B, T, C] of an encoder");
+  add_adapter_option(*verb, options->adapters);
   add_precision_option(*verb, options->precision, "f32");
   verb->callback([options, &context] { context.run = [options, &context] { run_logits(*options, context.common); }; });
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -19,7 +20,8 @@ struct IdOptions {
 };
 
 struct LogitsOptions {
-  std::string model;  ///< folder
+  std::string model;                  ///< folder
+  std::vector<std::string> adapters;  ///< "DIR" or "DIR=WEIGHT"
   IdOptions input;
   std::string out;  ///< safetensors file
   std::string precision = "f32";

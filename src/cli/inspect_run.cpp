@@ -61,7 +61,7 @@ void check_encoder_options(const IdOptions& options, const models::LanguageModel
 }  // namespace
 
 void run_logits(const LogitsOptions& options, const CommonOptions&) {
-  OpenedModel opened = open_model(options.model, options.precision, false);
+  OpenedModel opened = open_model(options.model, options.precision, false, options.adapters);
   nn::Memory& memory = opened.memory();
   grad::Graph graph(memory.activations, memory.encodings, opened.activation_type, false);
   check_encoder_options(options.input, opened.model());

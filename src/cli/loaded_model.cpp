@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "cli/adapter_options.h"
 #include "cli/chat_session.h"
 #include "models/gguf_model.h"
 #include "tensor/cpu_features.h"
@@ -15,10 +16,25 @@ tensor::DType activation_type_of(const std::string& precision) {
   return tensor::native_bf16() ? tensor::DType::bf16 : tensor::DType::f32;
 }
 
-OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable) {
+OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable,
+                       const std::vector<std::string>& adapters) {
+  return open_model(path, precision, trainable, parse_adapters(adapters));
+}
+
+OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable,
+                       std::vector<models::AdapterSource> adapters) {
   OpenedModel opened;
-  opened.folder = models::resolve_model_folder(path);
-  opened.loaded = models::load_model(opened.folder, tensor::DType::f32, trainable);
+  std::string base = path;
+  if (const std::filesystem::path folder = adapter_folder(path); !folder.empty()) {
+    base = models::AdapterConfig::read(folder).base_model;
+    if (base.empty()) {
+      throw base::Error("{}: {} does not name the base model; give the model itself and --adapter {}", folder.string(),
+                        models::kAdapterConfigFile, path);
+    }
+    adapters.insert(adapters.begin(), parse_adapter(path, adapters));
+  }
+  opened.folder = models::resolve_model_folder(base);
+  opened.loaded = models::load_model(opened.folder, {.trainable = trainable, .adapters = std::move(adapters)});
   opened.activation_type = activation_type_of(precision);
   return opened;
 }

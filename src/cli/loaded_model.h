@@ -24,8 +24,12 @@ struct OpenedModel {
 /// "bf16", "f32", or "auto": bf16 where the machine multiplies it faster than f32.
 tensor::DType activation_type_of(const std::string& precision);
 
-/// Opens a model, or the newest checkpoint of a run.
-OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable);
+/// Opens a model, or the newest checkpoint of a run, with adapters (see parse_adapter). A path that means an adapter
+/// opens the base that it names, with the adapter on it.
+OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable,
+                       const std::vector<std::string>& adapters = {});
+OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable,
+                       std::vector<models::AdapterSource> adapters);
 
 /// The tokenizer in a model's folder; throws Error where there is none, or where it has more tokens than the model.
 nn::Tokenizer open_tokenizer(OpenedModel& opened);

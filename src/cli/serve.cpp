@@ -12,9 +12,17 @@ void add_serve_command(CLI::App& app, Context& context) {
   CLI::App* verb =
       add_verb(app, context, "serve", "Answers over HTTP with OpenAI's API, and shows a page to chat at /.",
                "fledge serve runs/chat/model --open\n"
-               "fledge serve writer/ encoder/ --port 8000 --api-key secret");
+               "fledge serve writer/ encoder/ --port 8000 --api-key secret\n"
+               "fledge serve smollm2 --adapter poet=runs/poet --adapter clerk=runs/clerk");
   verb->group("Use");
   verb->add_option("DIR", options->models, "Folders of the models, or of runs")->required();
+  verb->add_option(
+          "--adapter", options->adapters,
+          "An adapter in PEFT's format over the first model, under a name of its own that clients ask for; may "
+          "be given several times. Requests for different adapters are worked on in one batch")
+      ->type_name("NAME=DIR")
+      ->allow_extra_args(false)
+      ->group("Adapters");
   const auto add = [&](const char* names, auto& value, const char* type_name, const char* help, const char* group) {
     return verb->add_option(names, value, help)->type_name(type_name)->group(group);
   };

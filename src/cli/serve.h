@@ -17,7 +17,8 @@ struct Context;
 struct CommonOptions;
 
 struct ServeOptions {
-  std::vector<std::string> models;  ///< folders
+  std::vector<std::string> models;    ///< folders
+  std::vector<std::string> adapters;  ///< "NAME=DIR", over the first model
   std::string host = "127.0.0.1";
   uint16_t port = 8080;
   std::string api_key;
@@ -36,7 +37,10 @@ void add_serve_command(CLI::App& app, Context& context);
 /// Answers requests until the user stops it.
 void run_serve(const ServeOptions& options, const CommonOptions& common);
 
-/// Opens a model with its tokenizer, template and engine. `name`: what clients call it.
-std::shared_ptr<const serve::ServedModel> open_served_model(const std::string& path, const ServeOptions& options);
+/// Opens a model with its tokenizer, template and engine; with the adapters, each of which is a model of its own to
+/// clients and shares all of that with the base.
+std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& path,
+                                                                          const std::vector<std::string>& adapters,
+                                                                          const ServeOptions& options);
 
 }  // namespace fledge::cli

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "cli/adapter_options.h"
 #include "cli/loaded_model.h"
 #include "cli/serve.h"
 #include "infer/batch_engine.h"
@@ -42,6 +43,37 @@ class OwningEngine : public infer::TextEngine {
   std::shared_ptr<OpenedModel> opened_;
   infer::BatchEngine engine_;
 };
+
+/// The engine of the base, with an adapter chosen for every request.
+class AdapterEngine : public infer::TextEngine {
+ public:
+  AdapterEngine(std::shared_ptr<infer::TextEngine> base, const grad::AdapterIdentity& adapter)
+      : base_(std::move(base)), adapter_(adapter) {}
+  RequestId submit(infer::Request request, std::shared_ptr<infer::RequestListener> listener) override {
+    request.adapter = &adapter_;
+    return base_->submit(std::move(request), std::move(listener));
+  }
+  void cancel(RequestId id) override { base_->cancel(id); }
+  infer::EngineStatistics statistics() const override { return base_->statistics(); }
+  int64_t context_length() const override { return base_->context_length(); }
+  int64_t vocabulary_size() const override { return base_->vocabulary_size(); }
+
+ private:
+  std::shared_ptr<infer::TextEngine> base_;
+  const grad::AdapterIdentity& adapter_;  ///< lives with the model, which the engine of the base owns
+};
+
+/// "NAME=DIR".
+models::AdapterSource parse_served_adapter(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+    throw base::UsageError("--adapter {}: expected NAME=DIR, the name that clients ask for and the adapter's folder",
+                           text);
+  }
+  models::AdapterSource source = parse_adapter(text.substr(equals + 1), {});
+  source.name = text.substr(0, equals);
+  return source;
+}
 
 /// The encoder of sentences as the server wants it.
 class OwningEmbedder : public serve::Embedder {
@@ -119,16 +151,21 @@ void add_template(serve::ServedModel& served, const OpenedModel& opened) {
 
 }  // namespace
 
-std::shared_ptr<const serve::ServedModel> open_served_model(const std::string& path, const ServeOptions& options) {
-  auto opened = std::make_shared<OpenedModel>(open_model(path, options.precision, false));
+std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& path,
+                                                                          const std::vector<std::string>& adapters,
+                                                                          const ServeOptions& options) {
+  std::vector<models::AdapterSource> sources;
+  for (const std::string& text : adapters) sources.push_back(parse_served_adapter(text));
+  auto opened = std::make_shared<OpenedModel>(open_model(path, options.precision, false, sources));
   auto served = std::make_shared<serve::ServedModel>();
   served->id = name_of_model(path);
   served->created = serve::seconds_now();
   served->tokenizer = std::make_shared<const nn::Tokenizer>(open_tokenizer(*opened));
   served->end_tokens = end_tokens_of(*opened, *served->tokenizer);
   if (base::json_get<std::string>(opened->model().config(), "model_type", "", path) == "bert") {
+    if (!adapters.empty()) throw base::UsageError("--adapter: {} is an encoder and writes no text", path);
     served->embedder = std::make_shared<OwningEmbedder>(opened, open_tokenizer(*opened));
-    return served;
+    return {served};
   }
   add_template(*served, *opened);
   const auto constraints = std::make_shared<ConstraintMaker>(*served->tokenizer);
@@ -138,8 +175,23 @@ std::shared_ptr<const serve::ServedModel> open_served_model(const std::string& p
   batch.most_running = options.most_running;
   batch.most_waiting = options.most_waiting;
   batch.cache_tokens = options.cache_tokens;
-  served->engine = std::make_shared<OwningEngine>(opened, batch);
-  return served;
+  const auto base_engine = std::make_shared<OwningEngine>(opened, batch);
+  served->engine = base_engine;
+  std::vector<std::shared_ptr<const serve::ServedModel>> all{served};
+  // A path that means an adapter has opened its base with it: the adapter answers under the path's name.
+  const size_t own = opened->loaded.adapters.size() - adapters.size();
+  for (size_t index = 0; index < opened->loaded.adapters.size(); ++index) {
+    const auto engine = std::make_shared<AdapterEngine>(base_engine, opened->loaded.adapters[index]->identity());
+    if (index < own) {
+      served->engine = engine;
+      continue;
+    }
+    auto adapted = std::make_shared<serve::ServedModel>(*served);
+    adapted->id = sources[index - own].name;
+    adapted->engine = engine;
+    all.push_back(std::move(adapted));
+  }
+  return all;
 }
 
 }  // namespace fledge::cli

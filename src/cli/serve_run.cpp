@@ -63,9 +63,12 @@ void run_serve(const ServeOptions& options, const CommonOptions& common) {
   std::vector<std::shared_ptr<const serve::ServedModel>> models;
   std::set<std::string> names;
   for (const std::string& path : options.models) {
-    models.push_back(open_served_model(path, options));
-    if (!names.insert(models.back()->id).second) {
-      throw base::UsageError("two models are called \"{}\": give their folders different names", models.back()->id);
+    for (auto& model :
+         open_served_models(path, models.empty() ? options.adapters : std::vector<std::string>(), options)) {
+      models.push_back(std::move(model));
+      if (!names.insert(models.back()->id).second) {
+        throw base::UsageError("two models are called \"{}\": give them different names", models.back()->id);
+      }
     }
     base::throw_if_interrupted();
   }

@@ -35,6 +35,7 @@ constexpr double kGuessedShare = 0.5;
 
 base::OrderedJson plan_json(const train::RunPlan& plan, double peak, double seconds) {
   return {{"parameters", plan.parameters},
+          {"trained_parameters", plan.trained_parameters},
           {"steps", plan.steps},
           {"tokens_per_step", plan.tokens_per_step},
           {"training_tokens", plan.training_tokens},
@@ -52,6 +53,12 @@ base::OrderedJson plan_json(const train::RunPlan& plan, double peak, double seco
           {"estimated_seconds", seconds}};
 }
 
+/// " (1.2 M trained)", where that is not all of them.
+std::string trained_part(const train::RunPlan& plan) {
+  if (plan.trained_parameters == plan.parameters) return "";
+  return fmt::format(" ({} trained)", train::short_number(static_cast<double>(plan.trained_parameters)));
+}
+
 void show_plan(const train::Trainer& trainer, bool json) {
   const train::RunPlan plan = trainer.plan();
   const double peak = tensor::measure_peak_flops(precision_of(plan.activation_type));
@@ -61,7 +68,7 @@ void show_plan(const train::Trainer& trainer, bool json) {
     print(plan_json(plan, peak, seconds).dump() + "\n");
     return;
   }
-  print(fmt::format("parameters    {:.2f} M\n", static_cast<double>(plan.parameters) / 1e6));
+  print(fmt::format("parameters    {:.2f} M{}\n", static_cast<double>(plan.parameters) / 1e6, trained_part(plan)));
   print(fmt::format("steps         {}\n", plan.steps > 0 ? std::to_string(plan.steps) : "measured at the start"));
   print(fmt::format("tokens        {} a step, {} in the data\n", plan.tokens_per_step, plan.training_tokens));
   print(fmt::format("arithmetic    {}, {:.2f} TFLOP a step; this machine's peak is {:.0f} GFLOP/s\n",
@@ -86,9 +93,9 @@ class RunDisplay : public train::TrainingObserver {
     base::ProgressOptions options;
     options.quiet = common_.quiet;
     progress_ = std::make_unique<base::Progress>("train", options);
-    progress_->note(fmt::format("{} parameters, {} steps of {} tokens, {}, {} of memory, {} threads{}",
-                                train::short_number(static_cast<double>(plan.parameters)), plan.steps,
-                                plan.tokens_per_step, tensor::name_of(plan.activation_type),
+    progress_->note(fmt::format("{} parameters{}, {} steps of {} tokens, {}, {} of memory, {} threads{}",
+                                train::short_number(static_cast<double>(plan.parameters)), trained_part(plan),
+                                plan.steps, plan.tokens_per_step, tensor::name_of(plan.activation_type),
                                 megabytes(plan.total_bytes()), base::thread_count(),
                                 processes_ > 1 ? fmt::format(" in each of {} processes", processes_) : ""));
     if (first_step > 0) progress_->note(fmt::format("resumed after step {}", first_step));

@@ -12,6 +12,8 @@ Graph::Graph(tensor::Arena& activations, tensor::Arena& encodings, tensor::DType
 Graph Graph::sibling(bool recording) const {
   Graph result(activations_, encodings_, activation_type_, recording);
   result.random_state_ = random_state_;
+  result.adapter_runs_ = adapter_runs_;
+  result.adapters_off_ = adapters_off_;
   return result;
 }
 

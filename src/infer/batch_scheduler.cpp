@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -109,6 +110,7 @@ BatchScheduler::BatchScheduler(models::LanguageModel& model, nn::Memory& memory,
             tensor::attention_page_tokens(options.activation_type)),
       drafter_(std::move(drafter)) {
   cache_ = nn::make_pages(model.state_layout(), pool_.page_count(), options.activation_type, memory.activations);
+  has_adapters_ = std::ranges::any_of(model.parameters().entries(), [](const auto& e) { return e.options.of_adapter; });
 }
 
 BatchScheduler::~BatchScheduler() = default;
@@ -216,7 +218,7 @@ void BatchScheduler::begin(Sequence& sequence) {
     sequence.started = true;
   }
   if (!options_.share_prefixes || (sequence.scores_prompt() && sequence.answer_size() == 0)) return;
-  PagePool::Match match = pool_.find(sequence.tokens, sequence.size() - 1);
+  PagePool::Match match = pool_.find(sequence.tokens, sequence.size() - 1, sequence.request.adapter);
   sequence.pages = std::move(match.pages);
   sequence.remembered = static_cast<int64_t>(sequence.pages.size());
   sequence.length = sequence.remembered * pool_.page_tokens();
@@ -305,11 +307,36 @@ void BatchScheduler::preempt_last() {
   waiting_.push_front(std::move(sequence));
 }
 
+/// The sequences of this step, those that share an adapter side by side.
+void BatchScheduler::order() {
+  computed_.clear();
+  for (const SequencePointer& sequence : running_) {
+    if (sequence->count > 0) computed_.push_back(sequence.get());
+  }
+  std::ranges::stable_sort(computed_, std::less<>(), [](const Sequence* own) { return own->request.adapter; });
+}
+
+/// Tells the graph whose adapter each row of the next products goes through: of all tokens, or of `rows`.
+void BatchScheduler::set_adapters(grad::Graph& graph, std::span<const Row> rows) const {
+  if (!has_adapters_) return;
+  std::vector<grad::Graph::AdapterRun> runs;
+  const auto add = [&](const grad::AdapterIdentity* adapter, int64_t count) {
+    if (runs.empty() || runs.back().adapter != adapter) runs.push_back({adapter, 0});
+    runs.back().rows += count;
+  };
+  for (const Row& row : rows) add(row.sequence->request.adapter, 1);
+  if (rows.empty()) {
+    for (const Sequence* own : computed_) add(own->request.adapter, own->count + std::ssize(own->guess));
+  }
+  graph.set_adapter_runs(std::move(runs));
+}
+
 grad::Variable BatchScheduler::forward(grad::Graph& graph) {
   std::vector<int32_t> ids;
   cache_.sequences.clear();
-  for (const SequencePointer& sequence : running_) {
-    if (sequence->count == 0) continue;
+  order();
+  set_adapters(graph);
+  for (const Sequence* sequence : computed_) {
     const auto first = sequence->tokens.begin() + sequence->length;
     ids.insert(ids.end(), first, first + sequence->count);
     ids.insert(ids.end(), sequence->guess.begin(), sequence->guess.end());
@@ -326,11 +353,10 @@ grad::Variable BatchScheduler::forward(grad::Graph& graph) {
 std::vector<BatchScheduler::Row> BatchScheduler::rows_to_read() const {
   std::vector<Row> scored, made;
   int32_t first = 0;
-  for (const SequencePointer& sequence : running_) {
-    if (sequence->count == 0) continue;
+  for (Sequence* sequence : computed_) {
     const auto guessed = static_cast<int64_t>(sequence->guess.size());
     for (int64_t index = 0; index < sequence->count + guessed; ++index) {
-      const Row row{sequence.get(), first + static_cast<int32_t>(index), sequence->length + index + 1};
+      const Row row{sequence, first + static_cast<int32_t>(index), sequence->length + index + 1};
       if (row.position >= sequence->size()) {
         made.push_back(row);
       } else if (sequence->scores_prompt() && row.position < sequence->prompt_size() &&
@@ -352,6 +378,7 @@ Tensor BatchScheduler::logits_of(grad::Graph& graph, const grad::Variable& hidde
   const auto count = static_cast<int64_t>(indices.size());
   Tensor kept = graph.empty({count, all.dim(2)}, all.dtype());
   tensor::gather_rows(all.reshape({-1, all.dim(2)}), Tensor::from(indices, {count}, memory_.activations), kept);
+  set_adapters(graph, rows);
   const Tensor logits = models::logits(graph, model_, grad::Variable(kept)).value();
   if (logits.dtype() == tensor::DType::f32) return logits;
   Tensor narrow = graph.empty(logits.shape(), tensor::DType::f32);
@@ -461,7 +488,8 @@ void BatchScheduler::remember(Sequence& sequence, int64_t tokens) {
   const int64_t page_tokens = pool_.page_tokens(), pages = (tokens + page_tokens - 1) / page_tokens;
   if (!options_.share_prefixes || pages <= sequence.remembered) return;
   std::vector<int32_t> held(sequence.pages.begin(), sequence.pages.begin() + pages);
-  pool_.remember(std::span<const int32_t>(sequence.tokens).first(static_cast<size_t>(tokens)), held);
+  pool_.remember(std::span<const int32_t>(sequence.tokens).first(static_cast<size_t>(tokens)), held,
+                 sequence.request.adapter);
   std::ranges::copy(held, sequence.pages.begin());
   sequence.remembered = tokens / page_tokens;
 }

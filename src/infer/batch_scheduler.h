@@ -30,6 +30,9 @@ struct BatchOptions {
 /// What a request gets depends on neither the other requests, nor on parts, pages, shared prefixes or drafts: the
 /// arithmetic of a token is the same in all of them, bit for bit.
 ///
+/// Requests may name an adapter of the model each: the products with the base's weights are made once for all of them,
+/// the small ones with A and B for the rows of each adapter.
+///
 /// When pages run out, the sequence that came last gives its own back and waits; it is computed again later.
 /// Not thread-safe; BatchEngine is.
 class BatchScheduler {
@@ -64,6 +67,8 @@ class BatchScheduler {
   void plan();
   bool reserve(Sequence& sequence, int64_t tokens);
   void preempt_last();
+  void order();
+  void set_adapters(grad::Graph& graph, std::span<const Row> rows = {}) const;
   grad::Variable forward(grad::Graph& graph);
   std::vector<Row> rows_to_read() const;
   tensor::Tensor logits_of(grad::Graph& graph, const grad::Variable& hidden, std::span<const Row> rows);
@@ -84,6 +89,8 @@ class BatchScheduler {
   std::unique_ptr<Drafter> drafter_;
   std::deque<SequencePointer> waiting_;
   std::vector<SequencePointer> running_;  ///< in the order in which they were admitted
+  std::vector<Sequence*> computed_;       ///< those with tokens in this step, the ones of an adapter together
+  bool has_adapters_ = false;
   EngineStatistics statistics_;
 };
 

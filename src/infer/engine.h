@@ -17,6 +17,8 @@ struct Request {
   std::vector<int32_t> prompt;
   GenerationOptions options;
   std::shared_ptr<TokenConstraint> constraint;  ///< null: free text
+  /// The adapter of the model that answers; null: the base alone. It must be one of the model's own.
+  const grad::AdapterIdentity* adapter = nullptr;
   /// Report the log-probability of every prompt token but the first, and this many of the likeliest beside it; -1: no.
   int64_t prompt_alternatives = -1;
 };

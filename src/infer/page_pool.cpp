@@ -14,8 +14,7 @@ struct PagePool::Node {
   uint64_t last_use = 0;
 };
 
-PagePool::PagePool(int64_t pages, int64_t page_tokens)
-    : page_tokens_(page_tokens), pages_(static_cast<size_t>(pages)), root_(std::make_unique<Node>()) {
+PagePool::PagePool(int64_t pages, int64_t page_tokens) : page_tokens_(page_tokens), pages_(static_cast<size_t>(pages)) {
   for (int64_t page = pages - 1; page >= 0; --page) free_.push_back(static_cast<int32_t>(page));
 }
 
@@ -55,10 +54,16 @@ PagePool::Node* PagePool::best_child(Node& parent, std::span<const int32_t> toke
   return best;
 }
 
-PagePool::Match PagePool::find(std::span<const int32_t> tokens, int64_t limit) {
+PagePool::Node& PagePool::root_of(const void* realm) {
+  std::unique_ptr<Node>& root = roots_[realm];
+  if (root == nullptr) root = std::make_unique<Node>();
+  return *root;
+}
+
+PagePool::Match PagePool::find(std::span<const int32_t> tokens, int64_t limit, const void* realm) {
   tokens = tokens.first(std::min(tokens.size(), static_cast<size_t>(std::max<int64_t>(0, limit))));
   Match match;
-  Node* node = root_.get();
+  Node* node = &root_of(realm);
   ++clock_;
   while (true) {
     int64_t common = 0;
@@ -78,8 +83,8 @@ PagePool::Match PagePool::find(std::span<const int32_t> tokens, int64_t limit) {
   }
 }
 
-void PagePool::remember(std::span<const int32_t> tokens, std::vector<int32_t>& pages) {
-  Node* node = root_.get();
+void PagePool::remember(std::span<const int32_t> tokens, std::vector<int32_t>& pages, const void* realm) {
+  Node* node = &root_of(realm);
   ++clock_;
   for (int32_t& page : pages) {
     if (tokens.empty()) return;
@@ -120,7 +125,7 @@ void PagePool::forget_oldest() {
       for (const auto& child : children) self(self, *child);
     }
   };
-  visit(visit, *root_);
+  for (const auto& [realm, root] : roots_) visit(visit, *root);
   if (oldest == nullptr) return;
   const int32_t page = oldest->page;
   auto& siblings = oldest->parent->children[oldest->tokens.front()];

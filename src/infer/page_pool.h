@@ -38,13 +38,14 @@ class PagePool {
     int32_t partial_page = -1;   ///< a page whose first `partial_tokens` tokens also fit: to be copied; -1: none
     int64_t partial_tokens = 0;
   };
-  /// The longest match of at most `limit` tokens. The partial page stays valid until the next call.
-  Match find(std::span<const int32_t> tokens, int64_t limit);
+  /// The longest match of at most `limit` tokens. The partial page stays valid until the next call. Keys and values of
+  /// one `realm` (an adapter) are of no use in another.
+  Match find(std::span<const int32_t> tokens, int64_t limit, const void* realm = nullptr);
 
   /// Remembers a sequence's pages: tokens[0, n) stand in `pages`, the last of which may be part full (only where the
   /// sequence has ended). Where a page with the same tokens is remembered already, the sequence uses that one from now
-  /// on and its own is given back: equal tokens have equal keys and values.
-  void remember(std::span<const int32_t> tokens, std::vector<int32_t>& pages);
+  /// on and its own is given back: equal tokens of one realm have equal keys and values.
+  void remember(std::span<const int32_t> tokens, std::vector<int32_t>& pages, const void* realm = nullptr);
 
  private:
   struct Node;
@@ -53,14 +54,15 @@ class PagePool {
     Node* node = nullptr;  ///< remembers it; null: nobody
   };
 
+  Node& root_of(const void* realm);
   Node* best_child(Node& parent, std::span<const int32_t> tokens, int64_t& common) const;
   void forget_oldest();
 
   int64_t page_tokens_;
   std::vector<Page> pages_;
   std::vector<int32_t> free_;
-  std::unique_ptr<Node> root_;
-  int64_t forgettable_ = 0;  ///< remembered pages without users
+  std::map<const void*, std::unique_ptr<Node>> roots_;  ///< of each realm
+  int64_t forgettable_ = 0;                             ///< remembered pages without users
   uint64_t clock_ = 0;
 };
 

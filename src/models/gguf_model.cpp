@@ -42,6 +42,7 @@ Tensor with_moved_rows(const Tensor& values, const std::string& name, int64_t he
                        tensor::Arena& arena) {
   require_heads(name, values.dim(0), heads);
   Tensor moved = Tensor::empty(values.shape(), values.dtype(), arena);
+  if (arena.device() == tensor::Device::meta) return moved;
   const size_t bytes = values.bytes() / static_cast<size_t>(values.dim(0));
   move_rows(values.raw(), moved.raw(), bytes, values.dim(0), heads, to_gguf);
   return moved;
@@ -57,8 +58,10 @@ bool keep_stored(const GgufReader& file, const GgufMapping& mapping, const GgufH
       const int64_t count = heads_for(mapping.change, heads);
       require_heads(mapping.name, blocks->rows, count);
       const Tensor moved = Tensor::empty(blocks->bytes.shape(), DType::u8, arena);
-      move_rows(blocks->bytes.raw(), moved.raw(), tensor::row_bytes(blocks->type, blocks->columns), blocks->rows, count,
-                false);
+      if (arena.device() != tensor::Device::meta) {
+        move_rows(blocks->bytes.raw(), moved.raw(), tensor::row_bytes(blocks->type, blocks->columns), blocks->rows,
+                  count, false);
+      }
       blocks->bytes = moved;
     }
     parameter.bind_stored(*blocks);
@@ -139,7 +142,7 @@ void read_gguf_values(LanguageModel& model, const GgufReader& file, const MayLac
   const GgufHeads heads = heads_of(config, file.origin());
   check_names(file, names, model);
   for (const auto& entry : model.parameters().entries()) {
-    if (entry.options.auxiliary) continue;
+    if (entry.options.auxiliary || entry.parameter->is_stored()) continue;
     const std::optional<GgufMapping> mapping = names.to_gguf(entry.parameter->name());
     if (mapping && (file.contains(mapping->name) || !may_lack || !may_lack(entry.parameter->name()))) {
       read_parameter(file, *mapping, heads, *entry.parameter);
@@ -150,36 +153,37 @@ void read_gguf_values(LanguageModel& model, const GgufReader& file, const MayLac
   model.parameters().values_changed();
 }
 
-LoadedModel load_gguf_model(const std::filesystem::path& path, DType type, bool trainable) {
-  const GgufReader file = GgufReader::open(path);
+void keep_gguf_matrices(LanguageModel& model, const GgufReader& file, const KeepOptions& options,
+                        tensor::Arena& arena) {
   const base::Json config = config_of_gguf(file);
   const GgufNames names = GgufNames::of_model_type(config["model_type"].get<std::string>(), file.origin());
   const GgufHeads heads = heads_of(config, file.origin());
-  LoadedModel loaded;
-  loaded.model = make_model(config, file.origin());
-  loaded.memory = std::make_unique<nn::Memory>();
-  check_names(file, names, *loaded.model);
-
-  nn::ParameterSet& parameters = loaded.model->parameters();
-  std::vector<std::pair<grad::Parameter*, GgufMapping>> to_read;
-  std::vector<grad::Parameter*> absent;
-  for (const auto& entry : parameters.entries()) {
+  for (const auto& entry : model.parameters().entries()) {
+    if (!may_be_kept(entry)) continue;
     grad::Parameter& parameter = *entry.parameter;
     const std::optional<GgufMapping> mapping = names.to_gguf(parameter.name());
-    if (!mapping) {
-      // The pooler of BERT, which GGUF files do not hold and sentence embeddings do not use.
-      absent.push_back(&parameter);
+    if (!mapping || !file.contains(mapping->name)) continue;
+    const bool in_blocks = file.info(mapping->name).type->blocks.has_value();
+    if (options.quantize && !in_blocks && may_be_quantized(entry)) {
+      keep_quantized(parameter, *options.quantize, arena, [&](const Tensor& values) {
+        tensor::Arena temporary("weights on their way");
+        const Tensor read = read_as_hugging_face(file, mapping->name, mapping->change, heads, DType::f32, temporary);
+        tensor::require_shape(read, parameter.shape(), fmt::format("{}: tensor {}", file.origin(), mapping->name));
+        tensor::copy(read, values);
+      });
       continue;
     }
-    const bool stored =
-        type == DType::f32 && !trainable && keep_stored(file, *mapping, heads, loaded.memory->parameters, parameter);
-    if (!stored) to_read.emplace_back(&parameter, *mapping);
+    if (keep_stored(file, *mapping, heads, arena, parameter)) continue;
+    if (!options.round_to_bf16 || !may_be_rounded(model, entry)) continue;
+    Tensor rounded = Tensor::empty(parameter.shape(), DType::bf16, arena);
+    if (arena.device() != tensor::Device::meta) {
+      tensor::Arena temporary("weights on their way");
+      const Tensor values = read_as_hugging_face(file, mapping->name, mapping->change, heads, DType::f32, temporary);
+      tensor::require_shape(values, parameter.shape(), fmt::format("{}: tensor {}", file.origin(), mapping->name));
+      tensor::copy(values, rounded);
+    }
+    parameter.bind_stored(rounded);
   }
-  parameters.allocate(*loaded.memory, type, trainable);
-  for (grad::Parameter* parameter : absent) tensor::fill(parameter->value(), 0.0);
-  for (const auto& [parameter, mapping] : to_read) read_parameter(file, mapping, heads, *parameter);
-  parameters.values_changed();
-  return loaded;
 }
 
 nn::Tokenizer load_tokenizer(const std::filesystem::path& path) {

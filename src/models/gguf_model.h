@@ -14,14 +14,20 @@ namespace fledge::models {
 /// it is neither. Throws Error where a folder holds several.
 std::filesystem::path find_gguf(const std::filesystem::path& path);
 
-/// Builds the model of a GGUF file and fills its parameters. With f32 and without `trainable`, quantized and bf16
-/// matrices stay as they are stored, views of the mapped file where their rows need not be moved. Throws Error naming
-/// what is missing, unexpected or of the wrong shape.
-LoadedModel load_gguf_model(const std::filesystem::path& file, tensor::DType type, bool trainable);
+/// Fills a model's parameters, as read_values() in models/model_io.h.
+void read_gguf_values(LanguageModel& model, const GgufReader& file, const MayLack& may_lack);
 
-/// Reads every parameter of `model` from a GGUF file of its architecture, converted to its type. What GGUF files do not
-/// hold (BERT's pooler) becomes 0; parameters that may be lacking keep their values.
-void read_gguf_values(LanguageModel& model, const GgufReader& file, const MayLack& may_lack = {});
+/// As keep_matrices() in models/model_io.h.
+void keep_gguf_matrices(LanguageModel& model, const GgufReader& file, const KeepOptions& options, tensor::Arena& arena);
+
+/// Binds a parameter to blocks of the values that `read` puts into an f32 tensor.
+void keep_quantized(grad::Parameter& parameter, tensor::BlockType type, tensor::Arena& arena,
+                    const std::function<void(const tensor::Tensor&)>& read);
+
+/// A parameter that keep_matrices() may keep as it is stored; one that it may round.
+bool may_be_kept(const nn::ParameterSet::Entry& entry);
+bool may_be_quantized(const nn::ParameterSet::Entry& entry);
+bool may_be_rounded(LanguageModel& model, const nn::ParameterSet::Entry& entry);
 
 /// The tokenizer of a model: of a GGUF file, or of a Hugging Face folder.
 nn::Tokenizer load_tokenizer(const std::filesystem::path& path);

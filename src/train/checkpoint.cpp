@@ -38,13 +38,15 @@ void save_optimizer(const std::filesystem::path& folder, const models::LanguageM
   std::vector<models::NamedTensor> tensors;
   for (const auto& [prefix, flat] : {std::pair{kFirst, first}, std::pair{kSecond, second}}) {
     for (const auto& entry : model.parameters().entries()) {
+      if (!entry.parameter->trainable()) continue;
       const tensor::Shape& shape = entry.parameter->shape();
       tensors.push_back(
           {prefix + entry.parameter->name(), flat.slice(0, entry.offset, shape.elements()).reshape(shape)});
     }
   }
   for (const auto& entry : model.parameters().entries()) {
-    if (entry.options.auxiliary) tensors.push_back({kAuxiliary + entry.parameter->name(), entry.parameter->value()});
+    if (entry.options.auxiliary && !entry.options.of_adapter)
+      tensors.push_back({kAuxiliary + entry.parameter->name(), entry.parameter->value()});
   }
   models::write_safetensors(folder / kOptimizerFile, tensors);
 }
@@ -66,7 +68,8 @@ void load_optimizer(const std::filesystem::path& folder, models::LanguageModel& 
   const auto reader = models::SafetensorsReader::open(folder / kOptimizerFile);
   for (const auto& entry : model.parameters().entries()) {
     grad::Parameter& parameter = *entry.parameter;
-    if (entry.options.auxiliary) {
+    if (!parameter.trainable()) continue;
+    if (entry.options.auxiliary && !entry.options.of_adapter) {
       reader.read_into(kAuxiliary + parameter.name(), parameter.value());
       parameter.value_changed();
     }
@@ -109,15 +112,16 @@ std::filesystem::path checkpoint_folder(const std::filesystem::path& run, int64_
   return run / "checkpoints" / fmt::format("step-{:06}", step);
 }
 
-void save_checkpoint(const std::filesystem::path& folder, const models::LanguageModel& model, AdamW& optimizer,
-                     nn::Memory& memory, const TrainingState& state, const std::filesystem::path& tokenizer,
+void save_checkpoint(const std::filesystem::path& folder, const models::LanguageModel& model,
+                     const models::ModelAdapter* adapter, AdamW& optimizer, nn::Memory& memory,
+                     const TrainingState& state, const std::filesystem::path& tokenizer,
                      tensor::ProcessGroup& processes) {
   const int64_t size = model.parameters().flat_size();
   const Tensor first = gather(optimizer.first_moments(), optimizer, size, memory, processes);
   const Tensor second = gather(optimizer.second_moments(), optimizer, size, memory, processes);
   if (processes.rank() == 0) {
     base::write_folder(folder, [&](const std::filesystem::path& fresh) {
-      models::save_model(model, fresh);
+      adapter != nullptr ? adapter->save(fresh) : models::save_model(model, fresh);
       if (!tokenizer.empty()) copy_tokenizer(tokenizer, fresh);
       save_optimizer(fresh, model, first, second);
       base::write_file(fresh / kStateFile, to_json(state).dump(2) + "\n");
@@ -126,11 +130,15 @@ void save_checkpoint(const std::filesystem::path& folder, const models::Language
   processes.barrier();
 }
 
-TrainingState load_checkpoint(const std::filesystem::path& folder, models::LanguageModel& model, AdamW& optimizer,
-                              nn::Memory& memory) {
+TrainingState load_checkpoint(const std::filesystem::path& folder, models::LanguageModel& model,
+                              models::ModelAdapter* adapter, AdamW& optimizer, nn::Memory& memory) {
   const std::filesystem::path file = folder / kStateFile;
   const TrainingState state = state_from_json(base::read_json(file), file.string());
-  models::load_weights(model, models::SafetensorsReader::open_model(folder));
+  if (adapter != nullptr) {
+    adapter->load(folder);
+  } else {
+    models::load_weights(model, models::SafetensorsReader::open_model(folder));
+  }
   load_optimizer(folder, model, optimizer, memory);
   optimizer.set_steps(state.step);
   return state;

@@ -210,6 +210,13 @@ void check_model_and_batch(const Recipe& recipe, std::string_view origin) {
                      origin, batch.sequences, batch.micro_sequences);
 }
 
+void check_adapter(const Recipe& recipe, std::string_view origin) {
+  if (recipe.adapter.kind == "none") return;
+  if (recipe.model.path.empty())
+    throw UsageError("{}: adapter.kind = {} needs model.path, the model that the adapter changes", origin,
+                     base::toml_quoted(recipe.adapter.kind));
+}
+
 void check_data(const Recipe& recipe, std::string_view origin) {
   const auto& data = recipe.data;
   if (!data.path.empty() && !data.text.empty())
@@ -312,6 +319,7 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
 void check_recipe(const Recipe& recipe, std::string_view origin) {
   check_data(recipe, origin);
   check_model_and_batch(recipe, origin);
+  check_adapter(recipe, origin);
   check_length(recipe, origin);
   check_schedule(recipe, origin);
   check_distillation(recipe, origin);

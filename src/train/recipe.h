@@ -70,6 +70,14 @@ struct Recipe {
     int64_t top_k = 0;
     double on_policy = 0.0;
   } distillation;
+  struct Adapter {
+    std::string kind = "none";
+    int64_t rank = 16;
+    double alpha = 32.0;
+    double dropout = 0.0;
+    std::vector<std::string> targets;
+    std::string base = "as stored";
+  } adapter;
   struct Optimizer {
     std::string kind = "adamw";
     double learning_rate = 6e-4;

@@ -194,6 +194,21 @@ std::vector<RecipeKey> make_keys() {
          "only answers have targets) itself, and the teacher judges that. Needs alpha = 1: a text of one's own has no "
          "labels.");
 
+  text(
+      "adapter.kind", FLEDGE_MEMBER(adapter.kind), {"none", "lora", "rslora", "dora"},
+      "Train an adapter over a frozen model.path instead of the model itself: lora, with the scale alpha / rank; "
+      "rslora, alpha / sqrt(rank); dora, which learns the length of each row of a weight as well. Checkpoints are then "
+      "adapters in PEFT's format.");
+  number("adapter.rank", FLEDGE_MEMBER(adapter.rank), 1, 65536, "Rank of each change.");
+  number("adapter.alpha", FLEDGE_MEMBER(adapter.alpha), 0, 1e6, "Sets the scale of the changes.");
+  number("adapter.dropout", FLEDGE_MEMBER(adapter.dropout), 0, 0.99, "Dropout of what the adapter reads.");
+  text("adapter.targets", FLEDGE_MEMBER(adapter.targets), {},
+       "Layers to change, by their names or the last parts of them. Empty: every linear layer of the blocks.");
+  text("adapter.base", FLEDGE_MEMBER(adapter.base),
+       {"as stored", "f32", "bf16", "q8_0", "q4_0", "q4_1", "q4_k", "q6_k"},
+       "How the frozen model is kept in memory. As stored: bf16 and quantized blocks as they are in the file, anything "
+       "wider in the type of the arithmetic. A type of blocks quantizes the linear layers (QLoRA).");
+
   text("optimizer.kind", FLEDGE_MEMBER(optimizer.kind), {"adamw"}, "The optimizer.");
   above(number("optimizer.learning_rate", FLEDGE_MEMBER(optimizer.learning_rate), 0, 10,
                "The highest learning rate of the schedule."));

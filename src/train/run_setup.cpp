@@ -6,6 +6,7 @@
 #include "models/model_io.h"
 #include "models/store.h"
 #include "tensor/cpu_features.h"
+#include "train/adapter_run.h"
 #include "train/data/prepare_chat.h"
 #include "train/data/tokenizer_adapter.h"
 #include "train/grow_vocabulary.h"
@@ -76,6 +77,8 @@ std::unique_ptr<models::LanguageModel> make_configured_model(const Recipe& recip
     throw base::Error("{}: the model has {} tokens and the data's tokenizer {}", origin, model->vocabulary_size(),
                       source.tokenizer().vocabulary_size());
   }
+  // What the objective adds is trained beside an adapter.
+  if (trains_adapter(recipe)) model->parameters().freeze();
   objective.add_parameters(*model);
   return model;
 }

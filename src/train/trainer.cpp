@@ -11,6 +11,7 @@
 #include "infer/generator.h"
 #include "models/model_io.h"
 #include "tensor/elementwise.h"
+#include "train/adapter_run.h"
 #include "train/evaluation.h"
 #include "train/metrics.h"
 #include "train/plot.h"
@@ -48,6 +49,7 @@ struct Trainer::Session {
   nn::Memory memory;
   tensor::Arena batches_arena{"batches"};
   std::unique_ptr<models::LanguageModel> model;
+  std::unique_ptr<models::ModelAdapter> adapter;  ///< what is trained; null: the model
   std::unique_ptr<Objective> objective;
   std::unique_ptr<AdamW> optimizer;
   std::unique_ptr<TrainingStep> training_step;
@@ -87,6 +89,9 @@ RunPlan Trainer::plan() const {
   nn::Memory memory(tensor::Device::meta);
   const auto objective = make_objective(recipe_, *source_);
   const auto model = make_configured_model(recipe_, *source_, *objective);
+  const int64_t model_parameters = model->parameters().element_count();
+  const auto adapter = add_adapter(recipe_, *model);
+  keep_base(recipe_, *model, activation_type_, memory.parameters);
   model->parameters().allocate(memory, tensor::DType::f32, true);
   const auto [begin, end] = shard_bounds(model->parameters().flat_size(), processes_);
   AdamW optimizer(model->parameters(), memory, optimizer_options(recipe_), begin, end);
@@ -99,12 +104,14 @@ RunPlan Trainer::plan() const {
   step.run(0, std::span(&batch, 1), std::span(&first_sample, 1), 0.0);
 
   RunPlan plan;
-  plan.parameters = model->parameters().element_count();
+  plan.parameters = model_parameters;
+  plan.trained_parameters = model->parameters().trainable_count();
   plan.steps = recipe_.steps;
   plan.tokens_per_step = recipe_.tokens_per_step();
   plan.training_tokens = source_->training_tokens();
   plan.flops_per_step =
       model->training_flops_per_token(recipe_.batch.sequence_length) * static_cast<double>(plan.tokens_per_step);
+  if (adapter) plan.flops_per_step = adapted_flops(plan.flops_per_step, model_parameters, adapter->parameter_count());
   plan.parameter_bytes = memory.parameters.peak_bytes();
   plan.gradient_bytes = memory.gradients.peak_bytes();
   plan.optimizer_bytes = memory.optimizer.peak_bytes();
@@ -129,6 +136,8 @@ void Trainer::open_run_folder(bool resume) {
 void Trainer::start(Session& session, bool resume) {
   session.objective = make_objective(recipe_, *source_);
   session.model = make_configured_model(recipe_, *source_, *session.objective);
+  session.adapter = add_adapter(recipe_, *session.model);
+  keep_base(recipe_, *session.model, activation_type_, session.memory.parameters);
   session.model->parameters().allocate(session.memory, tensor::DType::f32, true);
   const auto [begin, end] = shard_bounds(session.model->parameters().flat_size(), processes_);
   session.optimizer =
@@ -142,6 +151,7 @@ void Trainer::start(Session& session, bool resume) {
 
   const std::filesystem::path checkpoint = resume ? models::newest_checkpoint(run_folder_) : std::filesystem::path();
   initialize_values(recipe_, *session.objective, *session.model);
+  if (session.adapter) session.adapter->initialize(static_cast<uint64_t>(recipe_.run.seed), session.memory);
   session.objective->begin(
       {*session.model, session.memory, activation_type_, *source_, batch_plan().rows, run_folder_, processes_});
   if (checkpoint.empty()) {
@@ -151,7 +161,8 @@ void Trainer::start(Session& session, bool resume) {
     if (recipe_.steps == 0) {
       recipe_ = with_steps(recipe_, read_recipe(run_folder_ / "recipe.toml").steps, "the recipe");
     }
-    session.state = load_checkpoint(checkpoint, *session.model, *session.optimizer, session.memory);
+    session.state =
+        load_checkpoint(checkpoint, *session.model, session.adapter.get(), *session.optimizer, session.memory);
     session.saved_step = session.state.step;
   }
   const std::string identity = recipe_identity(recipe_, *source_);
@@ -228,7 +239,11 @@ RunResult Trainer::run(bool resume) {
   }
 
   const Schedule schedule = Schedule::of(recipe_, recipe_.steps);
-  const double flops_per_token = session.model->training_flops_per_token(recipe_.batch.sequence_length);
+  double flops_per_token = session.model->training_flops_per_token(recipe_.batch.sequence_length);
+  if (session.adapter) {
+    const int64_t own = session.adapter->parameter_count();
+    flops_per_token = adapted_flops(flops_per_token, session.model->parameters().element_count() - own, own);
+  }
   const auto run_start = Clock::now();
   bool stopping = false;
   while (session.state.step < recipe_.steps && !stopping) {
@@ -327,7 +342,7 @@ void Trainer::save_now(Session& session) {
   if (session.saved_step == session.state.step) return;
   const std::filesystem::path folder = checkpoint_folder(run_folder_, session.state.step);
   if (processes_.rank() == 0) session.metrics->sync();
-  save_checkpoint(folder, *session.model, *session.optimizer, session.memory, session.state,
+  save_checkpoint(folder, *session.model, session.adapter.get(), *session.optimizer, session.memory, session.state,
                   source_->tokenizer_folder(), processes_);
   session.saved_step = session.state.step;
   if (processes_.rank() == 0) {

@@ -20,8 +20,9 @@ namespace fledge::train {
 
 /// What a run will do and need, worked out before it starts by running a step on the shape-only device.
 struct RunPlan {
-  int64_t parameters = 0;
-  int64_t steps = 0;  ///< 0: measured at the start, from recipe.minutes
+  int64_t parameters = 0;          ///< of the model
+  int64_t trained_parameters = 0;  ///< of these and of adapters and heads beside them
+  int64_t steps = 0;               ///< 0: measured at the start, from recipe.minutes
   int64_t tokens_per_step = 0;
   int64_t training_tokens = 0;  ///< in the data
   double flops_per_step = 0.0;

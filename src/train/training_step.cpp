@@ -90,13 +90,14 @@ StepResult TrainingStep::run(int64_t step, std::span<const Batch> batches, std::
 
 void TrainingStep::report_not_finite(int64_t step, double loss) const {
   for (const auto& entry : model_.parameters().entries()) {
-    if (!tensor::all_finite(entry.parameter->value())) {
+    const tensor::Tensor& value = entry.parameter->value();
+    if (value && value.is_contiguous() && !tensor::all_finite(value)) {
       throw base::Error("step {}: the parameter {} is not finite, so the loss is {}", step, entry.parameter->name(),
                         loss);
     }
   }
   for (const auto& entry : model_.parameters().entries()) {
-    if (!tensor::all_finite(entry.parameter->gradient())) {
+    if (entry.parameter->trainable() && !tensor::all_finite(entry.parameter->gradient())) {
       throw base::Error("step {}: the gradient of {} is not finite (loss {})", step, entry.parameter->name(), loss);
     }
   }

@@ -124,7 +124,7 @@ std::vector<std::string> read_weights(const SafetensorsReader& weights, std::spa
     const auto found = stored_name.find(target.name);
     if (found == stored_name.end()) {
       absent.push_back(target.name);
-    } else {
+    } else if (target.tensor) {
       weights.read_into(found->second, target.tensor);
     }
   }

@@ -67,8 +67,8 @@ struct WeightNames {
 std::map<std::string, std::string> match_names(const SafetensorsReader& weights, std::span<const std::string> expected,
                                                const WeightNames& names);
 
-/// Fills every target from the file (match_names, then SafetensorsReader::read_into, which converts and checks shapes).
-/// Returns the optional targets that the file left out.
+/// Fills every target that has a tensor from the file (match_names, then SafetensorsReader::read_into, which converts
+/// and checks shapes). Returns the optional targets that the file left out.
 std::vector<std::string> read_weights(const SafetensorsReader& weights, std::span<const NamedTensor> targets,
                                       const WeightNames& names);
 
