@@ -88,6 +88,8 @@ same_checkpoint whole resumed
 # A quantized base: less memory, and it learns.
 run train adapter.toml --set run.out=quantized --set adapter.base=q4_0 --set adapter.kind=rslora --set precision=auto
 expect_code 0
+run train adapter.toml --set run.out=quantized-dora --set adapter.base=q8_0 --set precision=auto
+expect_code 0
 run train adapter.toml --dry-run --json
 expect_code 0
 expect_in out '"trained_parameters"'
