@@ -215,6 +215,11 @@ void check_adapter(const Recipe& recipe, std::string_view origin) {
   if (recipe.model.path.empty())
     throw UsageError("{}: adapter.kind = {} needs model.path, the model that the adapter changes", origin,
                      base::toml_quoted(recipe.adapter.kind));
+  if (!recipe.data.add_tokens.empty())
+    throw UsageError(
+        "{}: data.add_tokens makes rows of the embedding, which an adapter neither trains nor stores; leave "
+        "one of the two out",
+        origin);
 }
 
 void check_data(const Recipe& recipe, std::string_view origin) {
