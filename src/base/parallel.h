@@ -1,53 +1,59 @@
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstdint>
-#include <exception>
 
 namespace fledge::base {
 
-/// Threads of the one OpenMP team that does all arithmetic.
-inline int thread_count() {
-  return omp_get_max_threads();
-}
-inline void set_thread_count(int threads) {
-  omp_set_num_threads(threads);
-}
+/// Threads of the one team that does all arithmetic: what OMP_NUM_THREADS says, or one for each core that this process
+/// may use, until set_thread_count() says otherwise.
+int thread_count();
+void set_thread_count(int threads);
+
+/// The calling thread's number in the team, below thread_count(): 0 outside of parallel work.
+int thread_index();
+/// Whether the calling thread is inside of parallel work.
+bool in_parallel();
+
+/// Calls call(body, part) once for every part of [0, parts), on up to `threads` threads of the team. The caller works
+/// too, and waits only for parts that others have begun: a thread that the system does not let run holds nobody up,
+/// and on a busy machine the caller does the work alone. Idle threads look for work for some microseconds and then
+/// sleep. Where another thread is using the team, the caller does all parts, in order.
+void run_parts(int64_t parts, int threads, void (*call)(const void* body, int64_t part), const void* body);
 
 /// Calls body(first, last) on contiguous parts of [0, count), one part per thread, in the calling thread when the work
-/// is smaller than `grain` items or when already inside a parallel region. The split depends on `count`, `grain` and
+/// is smaller than `grain` items or when already inside of parallel work. The split depends on `count`, `grain` and
 /// the number of threads alone, so that a repeated run adds in the same order. The body must not throw.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (count <= 0) return;
   const int64_t useful = std::max<int64_t>(1, count / std::max<int64_t>(1, grain));
   const int threads = static_cast<int>(std::min<int64_t>(useful, thread_count()));
-  if (threads == 1 || omp_in_parallel()) {
+  if (threads == 1 || in_parallel()) {
     body(int64_t{0}, count);
     return;
   }
-#pragma omp parallel num_threads(threads)
-  {
-    const int64_t parts = omp_get_num_threads();
-    const int64_t part = omp_get_thread_num();
-    const int64_t first = count * part / parts;
-    const int64_t last = count * (part + 1) / parts;
+  const auto run_part = [&](int64_t part) {
+    const int64_t first = count * part / threads, last = count * (part + 1) / threads;
     if (first < last) body(first, last);
-  }
+  };
+  using Part = decltype(run_part);
+  run_parts(
+      threads, threads, [](const void* part_body, int64_t part) { (*static_cast<const Part*>(part_body))(part); },
+      &run_part);
 }
 
 /// Calls body(item) for every item of [0, count), handing items to threads as they become free. For items of unequal
 /// cost whose results do not depend on who computes them. The body must not throw.
 template <typename Body>
 void parallel_dynamic(int64_t count, const Body& body) {
-  if (count <= 1 || thread_count() == 1 || omp_in_parallel()) {
+  if (count <= 1 || thread_count() == 1 || in_parallel()) {
     for (int64_t item = 0; item < count; ++item) body(item);
     return;
   }
-#pragma omp parallel for schedule(dynamic, 1)
-  for (int64_t item = 0; item < count; ++item) body(item);
+  run_parts(
+      count, thread_count(), [](const void* item_body, int64_t item) { (*static_cast<const Body*>(item_body))(item); },
+      &body);
 }
 
 }  // namespace fledge::base

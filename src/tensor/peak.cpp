@@ -1,10 +1,10 @@
 #include "tensor/peak.h"
 
-#include <omp.h>
-
 #include <algorithm>
+#include <barrier>
 #include <chrono>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "base/parallel.h"
@@ -43,15 +43,28 @@ Loop int8_loop() {
 /// Operations per second of all threads over about kSecondsPerTry.
 double try_once(Loop loop) {
   constexpr int64_t kRounds = 10000;
+  struct Share {
+    double operations = 0.0, seconds = 0.0;
+  };
+  std::vector<Share> shares(static_cast<size_t>(base::thread_count()));
+  std::barrier together(static_cast<std::ptrdiff_t>(shares.size()));
+  // Threads of their own: each must run its loop beside the others, and none may take another's.
+  std::vector<std::thread> threads;
+  for (Share& share : shares) {
+    threads.emplace_back([&] {
+      together.arrive_and_wait();
+      const auto start = Clock::now();
+      do {
+        share.operations += loop(kRounds);
+        share.seconds = seconds_since(start);
+      } while (share.seconds < kSecondsPerTry);
+    });
+  }
   double operations = 0.0, longest = 0.0;
-#pragma omp parallel reduction(+ : operations) reduction(max : longest)
-  {
-#pragma omp barrier
-    const auto start = Clock::now();
-    do {
-      operations += loop(kRounds);
-      longest = seconds_since(start);
-    } while (longest < kSecondsPerTry);
+  for (std::thread& thread : threads) thread.join();
+  for (const Share& share : shares) {
+    operations += share.operations;
+    longest = std::max(longest, share.seconds);
   }
   return operations / longest;
 }
@@ -87,7 +100,7 @@ double measure_read_bandwidth(size_t bytes) {
       for (int64_t index = first; index + 8 <= last; index += 8) {
         for (int lane = 0; lane < 8; ++lane) lanes[lane] += words[index + lane];
       }
-      sums[static_cast<size_t>(omp_get_thread_num()) * 8] += std::accumulate(lanes, lanes + 8, int64_t{0});
+      sums[static_cast<size_t>(base::thread_index()) * 8] += std::accumulate(lanes, lanes + 8, int64_t{0});
     });
     best = std::max(best, static_cast<double>(block.bytes()) / seconds_since(start));
   }

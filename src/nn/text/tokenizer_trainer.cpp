@@ -1,7 +1,5 @@
 #include "nn/text/tokenizer_trainer.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <set>
 #include <unordered_map>
@@ -146,7 +144,7 @@ void TokenizerTrainer::add_text(std::string_view text, Unit unit) {
     const size_t count = std::min(kPartsPerReport, parts.size() - first);
     guarded_parallel(static_cast<int64_t>(count), [&](int64_t item) {
       count_part(parts[first + static_cast<size_t>(item)], unit,
-                 counters_[static_cast<size_t>(omp_get_thread_num()) % counters_.size()]);
+                 counters_[static_cast<size_t>(base::thread_index()) % counters_.size()]);
     });
     if (progress_) {
       const std::string_view last = parts[first + count - 1];

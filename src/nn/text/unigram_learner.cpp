@@ -1,7 +1,5 @@
 #include "nn/text/unigram_learner.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -80,7 +78,7 @@ template <typename Visit>
 std::vector<int64_t> UnigramLearner::gather(const Visit& visit) const {
   std::vector<Scratch> scratches(static_cast<size_t>(base::thread_count()));
   guarded_parallel(static_cast<int64_t>(parts_.size()), [&](int64_t index) {
-    Scratch& scratch = scratches[static_cast<size_t>(omp_get_thread_num()) % scratches.size()];
+    Scratch& scratch = scratches[static_cast<size_t>(base::thread_index()) % scratches.size()];
     scratch.counts.resize(pieces_.size());
     visit(parts_[static_cast<size_t>(index)], scratch);
   });

@@ -1,6 +1,5 @@
 #include "tensor/cpu/attention_blocks.h"
 
-#include <omp.h>
 #include <sys/mman.h>
 
 #include <limits>
@@ -230,13 +229,13 @@ PanelStack Carver::take_panels(const MicroKernel& kernel, int64_t lanes, int64_t
 void parallel_with_workspace(int64_t count, size_t bytes, const std::function<void(int64_t, std::byte*)>& body) {
   // One set per calling thread: nobody else uses it while the call lasts.
   thread_local std::vector<Workspace> workspaces;
-  const bool nested = omp_in_parallel() != 0;
+  const bool nested = base::in_parallel();
   const size_t wanted = nested ? 1 : static_cast<size_t>(base::thread_count());
   if (workspaces.size() < wanted) workspaces.resize(wanted);
   for (size_t i = 0; i < wanted; ++i) workspaces[i].grow(bytes);
   std::vector<Workspace>& shared = workspaces;
   base::parallel_dynamic(count, [&](int64_t item) {
-    body(item, shared[nested ? 0 : static_cast<size_t>(omp_get_thread_num())].memory());
+    body(item, shared[nested ? 0 : static_cast<size_t>(base::thread_index())].memory());
   });
 }
 
