@@ -137,7 +137,10 @@ class WithFolder : public testing::Test {
     base::write_file(folder_ / kAdapterWeightsFile, base::read_file(from / kAdapterWeightsFile));
     return folder_;
   }
-  std::filesystem::path folder_ = std::filesystem::path(testing::TempDir()) / "adapter_test";
+  /// Of this test alone: several run at once.
+  std::filesystem::path folder_ =
+      std::filesystem::path(testing::TempDir()) /
+      (std::string("adapter_test_") + testing::UnitTest::GetInstance()->current_test_info()->name());
 };
 
 TEST_F(WithFolder, RefusesFilesThatDoNotFit) {
