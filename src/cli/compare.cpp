@@ -22,7 +22,8 @@ void add_compare_command(CLI::App& app, Context& context) {
                    "(default: fledge's own)")
       ->type_name("FILE")
       ->group("Measure");
-  verb->add_option("--chats", options->chats, "Held-out conversations: the loss of the assistant's tokens")
+  verb->add_option("--chats", options->chats,
+                   "Held-out conversations: the loss of the assistant's tokens, for models with a chat template")
       ->type_name("FILE")
       ->group("Measure");
   verb->add_option("--text", options->text, "Plain text: perplexity and bits per byte, to see what was forgotten")

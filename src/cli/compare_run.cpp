@@ -12,7 +12,10 @@
 #include "cli/generation_speed.h"
 #include "cli/loaded_model.h"
 #include "cli/work_progress.h"
+#include "train/data/chat_reader.h"
+#include "train/data/chat_tokens.h"
 #include "train/perplexity.h"
+#include "train/tasks/continuation_scorer.h"
 #include "train/tasks/instruction_rules.h"
 #include "train/tasks/task_runner.h"
 
@@ -33,6 +36,8 @@ Measures read_measures(const CompareOptions& options) {
         options.prompts.empty() ? train::standard_instructions() : train::read_instructions(options.prompts);
   }
   if (!options.text.empty()) measures.text = base::read_file(options.text);
+  // Refused here, and not only when a model with a template comes.
+  if (!options.chats.empty()) base::MappedFile{options.chats};
   for (const std::string& file : options.tasks) measures.tasks.push_back(train::read_task(file));
   return measures;
 }
@@ -74,6 +79,7 @@ class ColumnRun {
     if (!opened_.model().is_causal()) return;
     if (!options_.skip_speed) run_speed();
     if (!measures_.text.empty()) run_text();
+    if (!options_.chats.empty()) run_chats();
     for (const train::Task& task : measures_.tasks) run_task(task);
     if (!measures_.instructions.empty()) run_instructions();
   }
@@ -116,6 +122,44 @@ class ColumnRun {
         opened_.activation_type, [&](int64_t done, int64_t total) { show(done, total, "text"); });
     add("Plain text", "bits per byte", result.bits_per_byte(), -1, "", 4);
     add("Plain text", "perplexity per token", result.perplexity(), -1);
+  }
+
+  /// The assistant's tokens of held-out conversations through the model's own template; a base model has none.
+  void run_chats() {
+    if (!template_) return;
+    const train::ChatTokenizer chat(std::make_shared<const nn::Tokenizer>(open_tokenizer(opened_)),
+                                    std::make_shared<const nn::ChatTemplate>(*chat_template_of(opened_, tokenizer_)),
+                                    train::TrainedTurns::all);
+    train::ChatReader reader(options_.chats, {});
+    train::ChatExample example;
+    std::vector<train::Continuation> continuations;
+    double tokens = 0.0, bytes = 0.0, left_out = 0.0;
+    int64_t taken = 0;
+    while ((options_.limit == 0 || taken < options_.limit) && reader.next(example)) {
+      const train::ChatTokens rendered = chat.tokenize(example.chosen);
+      ++taken;
+      if (static_cast<int64_t>(rendered.ids.size()) > opened_.model().context_length()) {
+        left_out += 1.0;
+        continue;
+      }
+      for (const train::TokenSpan& span : rendered.trained) {
+        if (span.begin == 0) continue;
+        const auto first = rendered.ids.begin();
+        continuations.push_back({{first, first + span.begin}, {first + span.begin, first + span.end}});
+        tokens += span.end - span.begin;
+        bytes += static_cast<double>(tokenizer_.decode(continuations.back().tokens, true).size());
+      }
+    }
+    if (continuations.empty()) throw base::Error("{}: no conversation fits the model", options_.chats);
+    double nats = 0.0;
+    for (const train::ContinuationScore& score :
+         train::score_continuations(opened_.model(), opened_.memory(), continuations, opened_.activation_type,
+                                    [&](int64_t done, int64_t total) { show(done, total, "chats"); }))
+      nats -= score.log_likelihood;
+    add("Held-out chats", "loss of the assistant's tokens", nats / tokens, -1, "nats", 4);
+    add("Held-out chats", "bits per byte of the answers", nats / std::log(2.0) / std::max(1.0, bytes), -1, "", 4);
+    add("Held-out chats", "answers", static_cast<double>(continuations.size()), 0, "", 0);
+    if (left_out > 0.0) add("Held-out chats", "longer than the context, left out", left_out, 0, "", 0);
   }
 
   void run_task(const train::Task& task) {

@@ -98,6 +98,22 @@ run compare "$fresh" "$trained" --text whole.txt --no-answers --no-speed
 expect_code 0
 expect_in out "bits per byte"
 expect_not_in out "Answers"
+# Held-out conversations, for models with a chat template.
+for step in 10 150; do
+  cp -r run/checkpoints/step-000$(printf %03d $step) chat-$step
+  sed -i '0,/{/s//{"chat_template": "{% for m in messages %}{{ m.content }} about{% endfor %}",/' chat-$step/tokenizer_config.json
+done
+echo '{"messages": [{"role": "user", "content": "Line 9 of a little text"}, {"role": "assistant", "content": " number 71 and the sea, the sea"}]}' >chats.jsonl
+run compare chat-10 chat-150 --chats chats.jsonl --no-answers --no-speed --json
+if [ "$code" -eq 0 ]; then
+  sed 's/.*"loss of the assistant.s tokens":\[\([0-9.]*\),\([0-9.]*\)\].*/\1 \2/' <<<"$out" >losses
+  awk '{ if (!($2 > 0 && $2 < $1)) exit 1 }' losses || fail "the trained model does not know the answer better: $out"
+else
+  fail "held-out chats are not scored: $err"
+fi
+run compare "$fresh" "$trained" --chats missing.jsonl --no-answers --no-speed
+expect_code 1
+expect_sentence "missing.jsonl"
 run compare "$fresh"
 expect_code 2
 run compare "$fresh" "$trained" --prompts missing.txt
