@@ -1,5 +1,4 @@
 # Tests sit beside what they test: src/FLOOR/**/*_test.cpp becomes the program test_FLOOR.
-# Threads that wait for work sleep instead of spinning, so that tests stay quick on a machine that does other things too.
 enable_testing()
 find_package(GTest REQUIRED)
 include(GoogleTest)
@@ -14,8 +13,7 @@ foreach(floor ${FLEDGE_FLOORS})
       FLEDGE_REFERENCE_DIR="${CMAKE_SOURCE_DIR}/tests/reference/data"
       FLEDGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" FLEDGE_HAVE_MPI=$<BOOL:${FLEDGE_HAVE_MPI}>)
     target_link_libraries(test_${floor} PRIVATE fledge_${floor} GTest::gmock GTest::gtest GTest::gtest_main)
-    gtest_discover_tests(test_${floor} TEST_PREFIX ${floor}. DISCOVERY_TIMEOUT 120
-                         PROPERTIES TIMEOUT 600 LABELS unit ENVIRONMENT OMP_WAIT_POLICY=passive)
+    gtest_discover_tests(test_${floor} TEST_PREFIX ${floor}. DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 600 LABELS unit)
   endif()
 endforeach()
 
@@ -25,7 +23,7 @@ file(GLOB command_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/cli/*_test.s
 foreach(script ${command_tests})
   get_filename_component(name ${script} NAME_WE)
   add_test(NAME command.${name} COMMAND bash ${script} $<TARGET_FILE:fledge>)
-  set_tests_properties(command.${name} PROPERTIES TIMEOUT 600 LABELS command ENVIRONMENT OMP_WAIT_POLICY=passive)
+  set_tests_properties(command.${name} PROPERTIES TIMEOUT 600 LABELS command)
 endforeach()
 
 # The web page: its logic in Node, and the whole page in a headless browser, where there are such.

@@ -2,15 +2,7 @@
 # Adapters from the command line: trained and resumed exactly, used, weighted, merged, served, and refused in clear words.
 . "$(dirname "$0")/check.sh"
 
-mkdir "$work/home"
-cd "$work/home"
-for line in $(seq 1 400); do
-  echo "Line $line of a little text about number $((line * 7919 % 1000)) and the sea, the sea, the $((line % 13)) seas."
-done >text.txt
-run tokenizer train --kind bpe --vocab-size 300 --input text.txt --out tokenizer
-expect_code 0
-run data prepare --input text.txt --tokenizer tokenizer --out data
-expect_code 0
+small_data 400 300
 cat >base.toml <<'RECIPE'
 precision = "f32"
 steps = 4
@@ -169,15 +161,7 @@ expect_code 2
 expect_sentence 'NAME=DIR'
 
 # Served: three models over one base.
-"$fledge" serve base --adapter one=whole --adapter two=quantized --port 0 --no-chats --threads 1 >"$work/log" 2>&1 &
-server=$!
-trap 'kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 200); do
-  grep -q Ctrl "$work/log" && break
-  sleep 0.1
-done
-address=$(sed -n 's/^serving at //p' "$work/log")
-[ -n "$address" ] || { fail "it does not start: $(cat "$work/log")"; finish; }
+start_server base --adapter one=whole --adapter two=quantized --port 0 --no-chats --threads 1
 curl -sS "${address}v1/models" >"$work/out"
 out=$(cat "$work/out")
 for name in base one two; do expect_in out "\"id\":\"$name\""; done

@@ -2,15 +2,7 @@
 # Chatting: one answer by argument and by pipe, a conversation in a terminal, special tokens that a user types.
 . "$(dirname "$0")/check.sh"
 
-mkdir "$work/home"
-cd "$work/home"
-for line in $(seq 1 400); do
-  echo "Line $line of a little text about number $((line * 7919 % 1000)) and the sea, the sea, the $((line % 13)) seas."
-done >text.txt
-run tokenizer train --kind bpe --vocab-size 320 --special "<|im_start|>" "<|im_end|>" --input text.txt --out tokenizer
-expect_code 0
-run data prepare --input text.txt --tokenizer tokenizer --out data
-expect_code 0
+small_data 400 320 --special "<|im_start|>" "<|im_end|>"
 cat >recipe.toml <<'RECIPE'
 precision = "f32"
 steps = 20

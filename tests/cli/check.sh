@@ -48,6 +48,38 @@ in_terminal() {
   out=$(cat "$work/out")
 }
 
+# small_tokenizer LINES SIZE [FLAGS...]: goes into a folder of its own with text.txt and a tokenizer that learned from it.
+small_tokenizer() {
+  mkdir "$work/home"
+  cd "$work/home" || exit 1
+  local line
+  for line in $(seq 1 "$1"); do
+    echo "Line $line of a little text about number $((line * 7919 % 1000)) and the sea, the sea, the $((line % 13)) seas."
+  done >text.txt
+  run tokenizer train --kind bpe --vocab-size "$2" "${@:3}" --input text.txt --out tokenizer
+  expect_code 0
+}
+
+# small_data LINES SIZE [FLAGS...]: the same, with the text prepared for training in the folder data.
+small_data() {
+  small_tokenizer "$@"
+  run data prepare --input text.txt --tokenizer tokenizer --out data
+  expect_code 0
+}
+
+# start_server ARGUMENTS...: fledge serve with these and its address in $address; the test's end ends it.
+start_server() {
+  "$fledge" serve "$@" >"$work/log" 2>&1 &
+  server=$!
+  trap 'kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+  for _ in $(seq 200); do
+    grep -q Ctrl "$work/log" && break
+    sleep 0.1
+  done
+  address=$(sed -n 's/^serving at //p' "$work/log")
+  [ -n "$address" ] || { fail "it does not start: $(cat "$work/log")"; finish; }
+}
+
 finish() {
   if [ "$failures" -gt 0 ]; then
     echo "$failures checks failed" >&2

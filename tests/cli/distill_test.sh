@@ -3,15 +3,7 @@
 # taken over, stored logits are used again, and what does not fit is refused in one sentence.
 . "$(dirname "$0")/check.sh"
 
-mkdir "$work/home"
-cd "$work/home"
-for line in $(seq 1 400); do
-  echo "Line $line of a little text about number $((line * 7919 % 1000)) and the sea, the sea, the $((line % 13)) seas."
-done >text.txt
-run tokenizer train --kind bpe --vocab-size 300 --input text.txt --out tokenizer
-expect_code 0
-run data prepare --input text.txt --tokenizer tokenizer --out data
-expect_code 0
+small_data 400 300
 cat >recipe.toml <<'RECIPE'
 precision = "f32"
 steps = 8

@@ -2,15 +2,7 @@
 # Measuring: tasks of every kind, what is refused, and two models side by side.
 . "$(dirname "$0")/check.sh"
 
-mkdir "$work/home"
-cd "$work/home"
-for line in $(seq 1 400); do
-  echo "Line $line of a little text about number $((line * 7919 % 1000)) and the sea, the sea, the $((line % 13)) seas."
-done >text.txt
-run tokenizer train --kind bpe --vocab-size 300 --input text.txt --out tokenizer
-expect_code 0
-run data prepare --input text.txt --tokenizer tokenizer --out data
-expect_code 0
+small_data 400 300
 cat >recipe.toml <<'RECIPE'
 precision = "f32"
 steps = 150

@@ -1,13 +1,7 @@
 #!/usr/bin/env bash
 # fledge import, export, quantize and show: a model made by fledge train goes out and comes back.
 . "$(dirname "$0")/check.sh"
-mkdir "$work/home"
-cd "$work/home" || exit 1
-for line in $(seq 1 300); do
-  echo "Line $line of a little text about number $((line * 7919 % 1000)) and the sea, the sea, the $((line % 13)) seas."
-done >text.txt
-run tokenizer train --kind bpe --vocab-size 300 --input text.txt --out tokenizer
-expect_code 0
+small_tokenizer 300 300
 cat >recipe.toml <<'RECIPE'
 precision = "f32"
 steps = 4

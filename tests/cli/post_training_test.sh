@@ -2,15 +2,7 @@
 # From a base model to one that answers and prefers: inspecting chats, fine-tuning, preferences, exact resume.
 . "$(dirname "$0")/check.sh"
 
-mkdir "$work/home"
-cd "$work/home"
-for line in $(seq 1 300); do
-  echo "Line $line of a little text about number $((line * 7919 % 1000)) and the sea, the sea, the $((line % 13)) seas."
-done >text.txt
-run tokenizer train --kind bpe --vocab-size 320 --input text.txt --out tokenizer
-expect_code 0
-run data prepare --input text.txt --tokenizer tokenizer --out data
-expect_code 0
+small_data 300 320
 cat >base.toml <<'RECIPE'
 precision = "f32"
 steps = 10

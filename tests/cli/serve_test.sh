@@ -3,15 +3,7 @@
 . "$(dirname "$0")/check.sh"
 python3 "$(dirname "$0")/../reference/make_tiny_chat_model.py" "$work/tiny" || fail "no model"
 
-"$fledge" serve "$work/tiny" --port 0 --state "$work/state" --threads 1 >"$work/log" 2>&1 &
-server=$!
-trap 'kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 200); do
-  grep -q Ctrl "$work/log" && break
-  sleep 0.1
-done
-address=$(sed -n 's/^serving at //p' "$work/log")
-[ -n "$address" ] || { fail "it does not start: $(cat "$work/log")"; finish; }
+start_server "$work/tiny" --port 0 --state "$work/state" --threads 1
 
 # ask PATH [CURL FLAGS...]: leaves the body in $out and the status in $code.
 ask() {
