@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/terminal.h"
+#include "base/text.h"
 
 namespace fledge::cli {
 namespace {
@@ -32,24 +33,6 @@ bool is_best(const ComparedRow& row, size_t index) {
   return differs;
 }
 
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '&') {
-      result += "&amp;";
-    } else if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '"') {
-      result += "&quot;";
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
-
 constexpr const char* kStyle = R"(
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
@@ -67,7 +50,8 @@ ul { margin: .4rem 0; padding-left: 1.2rem; font-size: .9rem; }
 
 std::string html_head_row(const Comparison& comparison, std::string_view first) {
   std::string row = fmt::format("<tr><th scope=\"col\">{}</th>", first);
-  for (const std::string& model : comparison.models) row += fmt::format("<th scope=\"col\">{}</th>", escaped(model));
+  for (const std::string& model : comparison.models)
+    row += fmt::format("<th scope=\"col\">{}</th>", base::escaped_markup(model));
   return row + "</tr>\n";
 }
 
@@ -77,7 +61,7 @@ std::string html_number(const ComparedRow& row, size_t index) {
   const double value = row.values[index];
   const double share = greatest > 0.0 && !std::isnan(value) ? std::abs(value) / greatest : 0.0;
   return fmt::format("<td class=\"number{}\">{}<div class=\"bar\" style=\"width:{:.1f}%\"></div></td>",
-                     is_best(row, index) ? " best" : "", escaped(number_text(row, value)), 100.0 * share);
+                     is_best(row, index) ? " best" : "", base::escaped_markup(number_text(row, value)), 100.0 * share);
 }
 
 std::string html_rows(const Comparison& comparison) {
@@ -86,9 +70,9 @@ std::string html_rows(const Comparison& comparison) {
     if (row.section != section) {
       if (!section.empty()) html += "</table>\n";
       section = row.section;
-      html += fmt::format("<h2>{}</h2>\n<table>\n{}", escaped(section), html_head_row(comparison, ""));
+      html += fmt::format("<h2>{}</h2>\n<table>\n{}", base::escaped_markup(section), html_head_row(comparison, ""));
     }
-    html += fmt::format("<tr><th scope=\"row\">{}</th>", escaped(row.name));
+    html += fmt::format("<tr><th scope=\"row\">{}</th>", base::escaped_markup(row.name));
     for (size_t index = 0; index < comparison.models.size(); ++index) html += html_number(row, index);
     html += "</tr>\n";
   }
@@ -100,13 +84,13 @@ std::string html_answers(const Comparison& comparison) {
   std::string html = "<h2>Answers</h2>\n<table>\n" + html_head_row(comparison, "Prompt");
   for (const ComparedAnswer& answer : comparison.answers) {
     html += "<tr><td class=\"answer\">";
-    if (!answer.system.empty()) html += "<em>" + escaped(answer.system) + "</em>\n";
-    html += escaped(answer.prompt) + "</td>";
+    if (!answer.system.empty()) html += "<em>" + base::escaped_markup(answer.system) + "</em>\n";
+    html += base::escaped_markup(answer.prompt) + "</td>";
     for (const ComparedAnswer::Said& said : answer.answers) {
-      html += "<td><div class=\"answer\">" + escaped(said.text) + "</div><ul>";
+      html += "<td><div class=\"answer\">" + base::escaped_markup(said.text) + "</div><ul>";
       for (const auto& [words, kept] : said.rules)
         html += fmt::format("<li class=\"{}\">{} {}</li>", kept ? "kept" : "broken", kept ? "\u2713" : "\u2717",
-                            escaped(words));
+                            base::escaped_markup(words));
       html += "</ul></td>";
     }
     html += "</tr>\n";
@@ -192,7 +176,8 @@ OrderedJson comparison_json(const Comparison& comparison) {
 
 std::string comparison_html(const Comparison& comparison) {
   std::string title;
-  for (const std::string& model : comparison.models) title += (title.empty() ? "" : " against ") + escaped(model);
+  for (const std::string& model : comparison.models)
+    title += (title.empty() ? "" : " against ") + base::escaped_markup(model);
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
       "content=\"width=device-width\">\n<title>{0}</title>\n<style>{1}</style>\n</head>\n<body>\n<h1>{0}</h1>\n{2}{3}"

@@ -66,10 +66,12 @@ class ColumnRun {
         progress_(progress),
         comparison_(comparison),
         opened_(open_model(options.models[index], options.precision, false)),
-        tokenizer_(open_tokenizer(opened_)),
-        template_(chat_template_of(opened_, tokenizer_)),
-        end_tokens_(end_tokens_of(opened_, tokenizer_)) {
-    if (template_) encoder_.emplace(*template_, tokenizer_);
+        tokenizer_(std::make_shared<const nn::Tokenizer>(open_tokenizer(opened_))),
+        end_tokens_(end_tokens_of(opened_, *tokenizer_)) {
+    auto loaded = chat_template_of(opened_, *tokenizer_);
+    if (!loaded) return;
+    template_ = std::make_shared<const nn::ChatTemplate>(std::move(*loaded));
+    encoder_.emplace(*template_, *tokenizer_);
   }
 
   void run() {
@@ -105,8 +107,8 @@ class ColumnRun {
     batching.share_prefixes = false;
     batching.cache_tokens = prompt + made + 256;
     infer::BatchScheduler scheduler(opened_.model(), opened_.memory(), batching);
-    measure_generation(scheduler, 1, prompt, 2, tokenizer_.vocabulary_size());  // packs the weights
-    const GenerationSpeed speed = measure_generation(scheduler, 1, prompt, made, tokenizer_.vocabulary_size());
+    measure_generation(scheduler, 1, prompt, 2, tokenizer_->vocabulary_size());  // packs the weights
+    const GenerationSpeed speed = measure_generation(scheduler, 1, prompt, made, tokenizer_->vocabulary_size());
     add("Speed", "reading a prompt", speed.prompt, 1, "tokens/s", 0);
     if (made > 1) add("Speed", "writing", speed.decode, 1, "tokens/s", 0);
     add("Speed", "weights in memory",
@@ -116,7 +118,7 @@ class ColumnRun {
   }
 
   void run_text() {
-    const std::vector<int32_t> ids = tokenizer_.encode(measures_.text, {.match_special = false});
+    const std::vector<int32_t> ids = tokenizer_->encode(measures_.text, {.match_special = false});
     const train::Perplexity result = train::measure_perplexity(
         opened_.model(), opened_.memory(), ids, static_cast<int64_t>(measures_.text.size()), {},
         opened_.activation_type, [&](int64_t done, int64_t total) { show(done, total, "text"); });
@@ -127,9 +129,7 @@ class ColumnRun {
   /// The assistant's tokens of held-out conversations through the model's own template; a base model has none.
   void run_chats() {
     if (!template_) return;
-    const train::ChatTokenizer chat(std::make_shared<const nn::Tokenizer>(open_tokenizer(opened_)),
-                                    std::make_shared<const nn::ChatTemplate>(*chat_template_of(opened_, tokenizer_)),
-                                    train::TrainedTurns::all);
+    const train::ChatTokenizer chat(tokenizer_, template_, train::TrainedTurns::all);
     train::ChatReader reader(options_.chats, {});
     train::ChatExample example;
     std::vector<train::Continuation> continuations;
@@ -147,7 +147,7 @@ class ColumnRun {
         const auto first = rendered.ids.begin();
         continuations.push_back({{first, first + span.begin}, {first + span.begin, first + span.end}});
         tokens += span.end - span.begin;
-        bytes += static_cast<double>(tokenizer_.decode(continuations.back().tokens, true).size());
+        bytes += static_cast<double>(tokenizer_->decode(continuations.back().tokens, true).size());
       }
     }
     if (continuations.empty()) throw base::Error("{}: no conversation fits the model", options_.chats);
@@ -163,7 +163,7 @@ class ColumnRun {
   }
 
   void run_task(const train::Task& task) {
-    const train::TaskModel asked{opened_.model(), opened_.memory(), tokenizer_,
+    const train::TaskModel asked{opened_.model(), opened_.memory(), *tokenizer_,
                                  nullptr,         end_tokens_,      opened_.activation_type};
     const train::TaskResult result = train::run_task(
         asked, task, {.limit = options_.limit}, [&](int64_t done, int64_t total) { show(done, total, task.name); });
@@ -177,7 +177,7 @@ class ColumnRun {
   std::vector<int32_t> prompt_of(const train::Instruction& instruction) const {
     if (!encoder_) {
       const std::string system = instruction.system.empty() ? "" : instruction.system + "\n";
-      return tokenizer_.encode(system + instruction.prompt, {.add_special = true, .match_special = false});
+      return tokenizer_->encode(system + instruction.prompt, {.add_special = true, .match_special = false});
     }
     base::OrderedJson messages = base::OrderedJson::array();
     if (!instruction.system.empty()) messages.push_back({{"role", "system"}, {"content", instruction.system}});
@@ -194,12 +194,12 @@ class ColumnRun {
       request.prompt = prompt_of(instruction);
       request.options.sampling.temperature = 0.0;
       request.options.max_tokens = options_.max_tokens;
-      request.options.token_count = tokenizer_.vocabulary_size();
+      request.options.token_count = tokenizer_->vocabulary_size();
       request.options.end_tokens = end_tokens_;
       requests.push_back(std::move(request));
     }
     const std::vector<train::Answer> answers =
-        train::answer_all(opened_.model(), opened_.memory(), tokenizer_, requests, opened_.activation_type,
+        train::answer_all(opened_.model(), opened_.memory(), *tokenizer_, requests, opened_.activation_type,
                           [&](int64_t done, int64_t total) { show(done, total, "answers"); });
     take_answers(answers);
   }
@@ -240,8 +240,8 @@ class ColumnRun {
   WorkProgress& progress_;
   Comparison& comparison_;
   OpenedModel opened_;
-  nn::Tokenizer tokenizer_;
-  std::optional<nn::ChatTemplate> template_;
+  std::shared_ptr<const nn::Tokenizer> tokenizer_;
+  std::shared_ptr<const nn::ChatTemplate> template_;  ///< null: a base model
   std::optional<nn::ChatEncoder> encoder_;
   std::vector<int32_t> end_tokens_;
 };

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/text.h"
 #include "serve/api_error.h"
 
 namespace fledge::serve {
@@ -13,12 +14,6 @@ constexpr std::string_view kOpen = "<tool_call>", kClose = "</tool_call>";
 constexpr std::string_view kList = "[TOOL_CALLS]", kArguments = "[ARGS]";
 constexpr std::string_view kPython = "<|python_tag|>";
 constexpr std::string_view kSpace = " \t\r\n";
-
-std::string_view trimmed(std::string_view text) {
-  const size_t first = std::min(text.find_first_not_of(kSpace), text.size());
-  text.remove_prefix(first);
-  return text.substr(0, text.find_last_not_of(kSpace) + 1);
-}
 
 /// Bytes at the end of `text` that may be the beginning of `marker`.
 size_t begun(std::string_view text, std::string_view marker) {
@@ -133,7 +128,7 @@ bool ToolCallParser::read_text(std::string& out) {
     return false;
   }
   const std::string_view before = std::string_view(buffer_).substr(0, found);
-  if (!trimmed(before).empty()) out += before.substr(0, before.find_last_not_of(kSpace) + 1);
+  if (!base::trimmed(before).empty()) out += before.substr(0, before.find_last_not_of(kSpace) + 1);
   began_ = true;
   marker_ = marker;
   state_ = marker == kOpen ? State::tagged : marker == kList ? State::listed : State::bare_json;
@@ -160,7 +155,7 @@ std::string ToolCallParser::finish() {
                                                   : false;
   if (!found) rest = (state_ == State::text ? "" : marker_) + buffer_;
   // After calls, white space is no answer.
-  if (!calls_.empty() && trimmed(rest).empty()) rest.clear();
+  if (!calls_.empty() && base::trimmed(rest).empty()) rest.clear();
   buffer_.clear();
   state_ = State::text;
   return rest;
@@ -171,7 +166,7 @@ std::vector<ToolCall> ToolCallParser::take_calls() {
 }
 
 bool ToolCallParser::add_call(std::string_view text, bool known_names_only) {
-  const auto value = parse(trimmed(text));
+  const auto value = parse(base::trimmed(text));
   if (!value) return false;
   const auto call = call_of(*value);
   if (!call) return false;
@@ -183,15 +178,15 @@ bool ToolCallParser::add_call(std::string_view text, bool known_names_only) {
 /// One object, or several with semicolons between them.
 bool ToolCallParser::add_bare_json() {
   const size_t before = calls_.size();
-  std::string_view rest = trimmed(buffer_);
+  std::string_view rest = base::trimmed(buffer_);
   while (!rest.empty()) {
     const size_t end = end_of_json(rest);
     if (end == 0 || !add_call(rest.substr(0, end), true)) {
       calls_.resize(before);
       return false;
     }
-    rest = trimmed(rest.substr(end));
-    if (rest.starts_with(';')) rest = trimmed(rest.substr(1));
+    rest = base::trimmed(rest.substr(end));
+    if (rest.starts_with(';')) rest = base::trimmed(rest.substr(1));
   }
   return calls_.size() > before;
 }
@@ -200,18 +195,18 @@ bool ToolCallParser::add_bare_json() {
 /// after another.
 bool ToolCallParser::add_listed() {
   const size_t before = calls_.size();
-  std::string_view rest = trimmed(buffer_);
+  std::string_view rest = base::trimmed(buffer_);
   while (!rest.empty()) {
     if (rest.starts_with(kList)) {
-      rest = trimmed(rest.substr(kList.size()));
+      rest = base::trimmed(rest.substr(kList.size()));
       continue;
     }
     const size_t brace = rest.find_first_of("{[");
     if (brace == std::string_view::npos) break;
-    std::string name(trimmed(rest.substr(0, brace)));
+    std::string name(base::trimmed(rest.substr(0, brace)));
     size_t start = brace;
     if (rest.substr(brace).starts_with(kArguments)) start = brace + kArguments.size();
-    rest = trimmed(rest.substr(start));
+    rest = base::trimmed(rest.substr(start));
     const size_t end = end_of_json(rest);
     const auto value = end == 0 ? std::nullopt : parse(rest.substr(0, end));
     if (!value) break;
@@ -227,7 +222,7 @@ bool ToolCallParser::add_listed() {
         calls_.push_back(*call);
       }
     }
-    rest = trimmed(rest.substr(end));
+    rest = base::trimmed(rest.substr(end));
   }
   if (!rest.empty()) calls_.resize(before);
   return calls_.size() > before;

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "base/toml.h"
 #include "train/metrics.h"
 
@@ -37,26 +38,17 @@ struct Range {
 
 /// Text for XML: markup escaped, and what XML cannot hold (control characters, bytes that are not UTF-8) replaced.
 std::string escaped(const std::string& text) {
-  if (!base::is_valid_utf8(text)) {
-    std::string ascii;
-    for (const char c : text) ascii += static_cast<unsigned char>(c) < 0x80 ? c : '?';
-    return escaped(ascii);
-  }
-  std::string result;
-  for (const char c : text) {
-    if (c == '&') {
-      result += "&amp;";
-    } else if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '"') {
-      result += "&quot;";
-    } else {
-      result += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  const bool keeps_bytes = base::is_valid_utf8(text);
+  std::string result = text;
+  for (char& c : result) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (!keeps_bytes && byte >= 0x80) {
+      c = '?';
+    } else if (byte < 0x20 || byte == 0x7f) {
+      c = ' ';
     }
   }
-  return result;
+  return base::escaped_markup(result);
 }
 
 Points finite_points(const Curve& curve) {

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/terminal.h"
+#include "base/text.h"
 #include "nn/text/regex.h"
 
 namespace fledge::train {
@@ -23,28 +24,10 @@ struct RuleKind {
   bool (*check)(const InstructionRule& rule, const Answer& answer);
 };
 
-std::string_view trimmed(std::string_view text) {
-  constexpr const char* kSpace = " \t\r\n";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
 std::string lower(std::string_view text) {
   std::string result(text);
   for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return result;
-}
-
-int64_t count_words(std::string_view text) {
-  int64_t words = 0;
-  bool inside = false;
-  for (const char c : text) {
-    const bool is_space = std::isspace(static_cast<unsigned char>(c)) != 0;
-    words += !is_space && !inside;
-    inside = !is_space;
-  }
-  return words;
 }
 
 /// Lines that are not empty.
@@ -52,7 +35,7 @@ int64_t count_lines(std::string_view text) {
   int64_t lines = 0;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
-    lines += !trimmed(text.substr(begin, end - begin)).empty();
+    lines += !base::trimmed(text.substr(begin, end - begin)).empty();
     begin = end + 1;
   }
   return lines;
@@ -63,7 +46,7 @@ bool holds(const Answer& answer, const std::string& text) {
 }
 
 bool is_json(std::string_view text) {
-  const auto parsed = base::Json::parse(trimmed(text), nullptr, false);
+  const auto parsed = base::Json::parse(base::trimmed(text), nullptr, false);
   return parsed.is_object() || parsed.is_array();
 }
 
@@ -81,24 +64,28 @@ bool has_letters_of(const std::string& text, int (*is_wanted)(int), int (*is_unw
 
 constexpr std::array kKinds = {
     RuleKind{"ended", ValueKind::none, "ends by itself",
-             [](const InstructionRule&, const Answer& a) { return a.ended && !trimmed(a.text).empty(); }},
+             [](const InstructionRule&, const Answer& a) { return a.ended && !base::trimmed(a.text).empty(); }},
     RuleKind{"max_words", ValueKind::count, "at most {} words",
              [](const InstructionRule& r, const Answer& a) {
-               return count_words(a.text) > 0 && count_words(a.text) <= r.count;
+               return base::count_words(a.text) > 0 && base::count_words(a.text) <= r.count;
              }},
     RuleKind{"min_words", ValueKind::count, "at least {} words",
-             [](const InstructionRule& r, const Answer& a) { return count_words(a.text) >= r.count; }},
+             [](const InstructionRule& r, const Answer& a) { return base::count_words(a.text) >= r.count; }},
     RuleKind{"lines", ValueKind::count, "{} lines",
              [](const InstructionRule& r, const Answer& a) { return count_lines(a.text) == r.count; }},
     RuleKind{"contains", ValueKind::text, "holds \"{}\"",
              [](const InstructionRule& r, const Answer& a) { return holds(a, r.text); }},
-    RuleKind{"excludes", ValueKind::text, "does not hold \"{}\"",
-             [](const InstructionRule& r, const Answer& a) { return !trimmed(a.text).empty() && !holds(a, r.text); }},
     RuleKind{
-        "starts_with", ValueKind::text, "begins with \"{}\"",
-        [](const InstructionRule& r, const Answer& a) { return lower(trimmed(a.text)).starts_with(lower(r.text)); }},
+        "excludes", ValueKind::text, "does not hold \"{}\"",
+        [](const InstructionRule& r, const Answer& a) { return !base::trimmed(a.text).empty() && !holds(a, r.text); }},
+    RuleKind{"starts_with", ValueKind::text, "begins with \"{}\"",
+             [](const InstructionRule& r, const Answer& a) {
+               return lower(base::trimmed(a.text)).starts_with(lower(r.text));
+             }},
     RuleKind{"ends_with", ValueKind::text, "ends with \"{}\"",
-             [](const InstructionRule& r, const Answer& a) { return lower(trimmed(a.text)).ends_with(lower(r.text)); }},
+             [](const InstructionRule& r, const Answer& a) {
+               return lower(base::trimmed(a.text)).ends_with(lower(r.text));
+             }},
     RuleKind{"matches", ValueKind::text, "matches {}",
              [](const InstructionRule& r, const Answer& a) { return matches(r.text, a.text); }},
     RuleKind{"json", ValueKind::none, "is JSON",
@@ -145,7 +132,7 @@ Instruction parse_instruction(const base::Json& line, const std::string& where) 
   Instruction instruction;
   instruction.prompt = base::json_require<std::string>(line, "prompt", where);
   instruction.system = base::json_get<std::string>(line, "system", "", where);
-  if (trimmed(instruction.prompt).empty()) throw Error("{}: the prompt is empty", where);
+  if (base::trimmed(instruction.prompt).empty()) throw Error("{}: the prompt is empty", where);
   if (line.contains("rules")) {
     if (!line["rules"].is_array()) throw Error("{}: \"rules\" is no list", where);
     for (const base::Json& rule : line["rules"]) instruction.rules.push_back(parse_rule(rule, where));
@@ -202,7 +189,7 @@ std::vector<Instruction> parse_instructions(std::string_view text, const std::st
   int64_t number = 0;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = trimmed(text.substr(begin, end - begin));
+    const std::string_view line = base::trimmed(text.substr(begin, end - begin));
     begin = end + 1;
     ++number;
     if (line.empty()) continue;

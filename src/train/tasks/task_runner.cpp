@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "nn/text/regex.h"
 #include "nn/text/utf8.h"
 #include "train/tasks/batch_answers.h"
@@ -161,17 +162,6 @@ void run_generation(const TaskModel& asked, const Task& task, size_t count, Task
   result.metrics.push_back(ended.metric());
 }
 
-int64_t words_of(const std::string& text) {
-  int64_t words = 0;
-  bool inside = false;
-  for (const char character : text) {
-    const bool is_space = std::isspace(static_cast<unsigned char>(character)) != 0;
-    words += !is_space && !inside;
-    inside = !is_space;
-  }
-  return words;
-}
-
 void run_texts(const TaskModel& asked, const Task& task, size_t count, TaskPrompts& prompts, TaskResult& result,
                const Progress& on_progress) {
   std::vector<Continuation> windows;
@@ -190,7 +180,7 @@ void run_texts(const TaskModel& asked, const Task& task, size_t count, TaskPromp
     const std::string& text = task.examples[index].answers.front();
     total += nats[index];
     bytes += static_cast<double>(text.size());
-    words += static_cast<double>(words_of(text));
+    words += static_cast<double>(base::count_words(text));
     result.answers.push_back({{"bytes", text.size()}, {"log_likelihood", -nats[index]}});
   }
   result.metrics.push_back({"word_perplexity", std::exp(total / std::max(1.0, words)), 0.0});
