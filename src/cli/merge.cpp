@@ -52,7 +52,7 @@ models::StoredTypeOf stored_types(const std::filesystem::path& base, const std::
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to) {
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
                            "tokenizer.model", "vocab.txt", "generation_config.json"}) {
-    if (std::filesystem::exists(from / name)) base::write_file(to / name, base::read_file(from / name));
+    models::copy_if_there(from, to, name);
   }
 }
 

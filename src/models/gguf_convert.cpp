@@ -174,10 +174,6 @@ const GgufType& fitting(const GgufType& type, const tensor::Shape& shape) {
   return gguf_type_of(type.blocks == BlockType::q4_k ? BlockType::q5_0 : BlockType::q8_0);
 }
 
-void copy_if_there(const std::filesystem::path& from, const std::filesystem::path& to, const char* name) {
-  if (std::filesystem::exists(from / name)) base::write_file(to / name, base::read_file(from / name));
-}
-
 void write_folder_of_gguf(const std::filesystem::path& path, const std::filesystem::path& folder,
                           const ConvertProgress& on_progress) {
   const GgufReader file = GgufReader::open(path);

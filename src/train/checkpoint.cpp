@@ -102,7 +102,7 @@ TrainingState state_from_json(const base::Json& json, const std::string& origin)
 void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to) {
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
                            models::kGenerationConfigFile}) {
-    if (std::filesystem::exists(from / name)) base::write_file(to / name, base::read_file(from / name));
+    models::copy_if_there(from, to, name);
   }
 }
 

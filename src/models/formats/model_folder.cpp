@@ -85,6 +85,10 @@ void write_pretty_json(const std::filesystem::path& file, const Json& object) {
   }
 }
 
+void copy_if_there(const std::filesystem::path& from, const std::filesystem::path& to, const char* name) {
+  if (std::filesystem::exists(from / name)) base::write_file(to / name, base::read_file(from / name));
+}
+
 std::map<std::string, std::string> match_names(const SafetensorsReader& weights, std::span<const std::string> expected,
                                                const WeightNames& names) {
   std::set<std::string_view> wanted(expected.begin(), expected.end());

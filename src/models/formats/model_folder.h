@@ -48,6 +48,9 @@ class ModelFolder {
 /// same object gives the same bytes. Atomic. Throws base::Error naming the file.
 void write_pretty_json(const std::filesystem::path& file, const base::Json& object);
 
+/// Copies the file of that name between folders, where there is one. Atomic.
+void copy_if_there(const std::filesystem::path& from, const std::filesystem::path& to, const char* name);
+
 /// How the names in a file relate to the names that a model gives its parameters.
 struct WeightNames {
   /// Taken away from the front of a stored name, the first that fits ("transformer." of GPT-2's files; some have it and

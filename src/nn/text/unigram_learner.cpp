@@ -142,23 +142,33 @@ void UnigramLearner::improve(bool drops) {
   keep(kept);
 }
 
+/// The best way from byte 0 to each of `size` bytes whose edges begin at `begins`, by pieces that may be used:
+/// scores in scratch.forward, the last edge of each in scratch.arrival.
+template <typename MayUse>
+void UnigramLearner::find_best(const Part& part, const uint32_t* begins, uint32_t size, const MayUse& may_use,
+                               Scratch& scratch) const {
+  scratch.forward.assign(size + 1, -std::numeric_limits<double>::infinity());
+  scratch.arrival.resize(size + 1);
+  scratch.forward[0] = 0.0;
+  for (uint32_t byte = 0; byte < size; ++byte) {
+    for (uint32_t i = begins[byte]; i < begins[byte + 1]; ++i) {
+      const uint32_t end = byte + length_of(part.edges[i]);
+      if (end > size || !may_use(piece_of(part.edges[i]))) continue;
+      const double score = scratch.forward[byte] + pieces_[piece_of(part.edges[i])].score;
+      if (score <= scratch.forward[end]) continue;
+      scratch.forward[end] = score;
+      scratch.arrival[end] = part.edges[i];
+    }
+  }
+}
+
 /// Adds to `scratch` how often each piece is used where every word is cut in its best way.
 void UnigramLearner::count_best(const Part& part, Scratch& scratch) const {
   for (const Part::Word& word : part.words) {
     const uint32_t size = word.end - word.begin;
     const uint32_t* begins = part.edge_begin.data() + word.begin;
-    scratch.forward.assign(size + 1, -std::numeric_limits<double>::infinity());
-    scratch.arrival.resize(size + 1);
-    scratch.forward[0] = 0.0;
-    for (uint32_t byte = 0; byte < size; ++byte) {
-      for (uint32_t i = begins[byte]; i < begins[byte + 1]; ++i) {
-        const uint32_t end = byte + length_of(part.edges[i]);
-        const double score = scratch.forward[byte] + pieces_[piece_of(part.edges[i])].score;
-        if (score <= scratch.forward[end]) continue;
-        scratch.forward[end] = score;
-        scratch.arrival[end] = part.edges[i];
-      }
-    }
+    find_best(
+        part, begins, size, [](uint32_t) { return true; }, scratch);
     for (uint32_t end = size; end > 0; end -= length_of(scratch.arrival[end])) {
       scratch.counts[piece_of(scratch.arrival[end])] += word.count;
     }
@@ -170,19 +180,8 @@ double UnigramLearner::best_without(uint32_t piece, std::vector<uint32_t>& path,
   const Part& part = parts_[places_[piece].part];
   const uint32_t* begins = part.edge_begin.data() + places_[piece].byte;
   const auto size = static_cast<uint32_t>(pieces_[piece].text.size());
-  scratch.forward.assign(size + 1, -std::numeric_limits<double>::infinity());
-  scratch.arrival.resize(size + 1);
-  scratch.forward[0] = 0.0;
-  for (uint32_t byte = 0; byte < size; ++byte) {
-    for (uint32_t i = begins[byte]; i < begins[byte + 1]; ++i) {
-      const uint32_t end = byte + length_of(part.edges[i]);
-      if (end > size || piece_of(part.edges[i]) == piece) continue;
-      const double score = scratch.forward[byte] + pieces_[piece_of(part.edges[i])].score;
-      if (score <= scratch.forward[end]) continue;
-      scratch.forward[end] = score;
-      scratch.arrival[end] = part.edges[i];
-    }
-  }
+  find_best(
+      part, begins, size, [&](uint32_t other) { return other != piece; }, scratch);
   path.clear();
   for (uint32_t end = size; end > 0; end -= length_of(scratch.arrival[end])) {
     path.push_back(piece_of(scratch.arrival[end]));

@@ -62,6 +62,9 @@ class UnigramLearner {
   std::vector<int64_t> gather(const Visit& visit) const;
 
   void expect(const Part& part, const std::vector<double>& factors, Scratch& scratch) const;
+  template <typename MayUse>
+  void find_best(const Part& part, const uint32_t* begins, uint32_t size, const MayUse& may_use,
+                 Scratch& scratch) const;
   void count_best(const Part& part, Scratch& scratch) const;
   double best_without(uint32_t piece, std::vector<uint32_t>& path, Scratch& scratch) const;
   std::vector<double> losses(const std::vector<int64_t>& counts) const;

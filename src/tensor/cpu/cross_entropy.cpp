@@ -15,20 +15,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace fledge::tensor::cpu::HWY_NAMESPACE {
 
-/// The greatest of `count` elements. A NaN may be passed over; the sum of exponentials will show it.
-HWY_INLINE float greatest_of(const float* values, size_t count) {
-  const FloatTag d;
-  const auto lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
-  FloatVector greatest[4] = {lowest, lowest, lowest, lowest};
-  const size_t whole = count - count % hn::Lanes(d);
-  for_each_vector_by_four(whole, [&](auto place, auto group)
-                                     HWY_ATTR { greatest[group] = hn::Max(place.load_from(values), greatest[group]); });
-  const auto both = hn::Max(hn::Max(greatest[0], greatest[1]), hn::Max(greatest[2], greatest[3]));
-  float result = hn::GetLane(hn::MaxOfLanes(d, both));
-  for (size_t i = whole; i < count; ++i) result = values[i] > result ? values[i] : result;
-  return result;
-}
-
 Softmax softmax_statistics(const float* row, int64_t columns) {
   // A block stays in the nearest cache between its two readings: its greatest element, then the sum.
   constexpr size_t kBlock = 2048;

@@ -21,15 +21,7 @@ constexpr size_t kBlock = 2048;
 Softmax tempered_statistics(const float* row, int64_t columns, float factor) {
   const FloatTag d;
   const auto size = static_cast<size_t>(columns);
-  const auto lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
-  FloatVector greatest[4] = {lowest, lowest, lowest, lowest};
-  const size_t whole = size - size % hn::Lanes(d);
-  for_each_vector_by_four(whole, [&](auto place, auto group)
-                                     HWY_ATTR { greatest[group] = hn::Max(place.load_from(row), greatest[group]); });
-  const auto all = hn::Max(hn::Max(greatest[0], greatest[1]), hn::Max(greatest[2], greatest[3]));
-  float top = hn::GetLane(hn::MaxOfLanes(d, all));
-  for (size_t i = whole; i < size; ++i) top = row[i] > top ? row[i] : top;
-
+  const float top = greatest_of(row, size);
   const auto shift = hn::Set(d, top), scale = hn::Set(d, factor);
   double sum = 0;
   for (size_t start = 0; start < size; start += kBlock) {
