@@ -43,8 +43,8 @@ bool look_for(const Ready& ready) {
 }
 
 /// The threads. Work is a round of parts; `ticket_` holds the round's number in its upper half and the next part in
-/// its lower, so that a thread that wakes late takes no part of another round: its claim fails. A round's settings are
-/// stable while any of its parts is claimed and not done.
+/// its lower, so that a thread that wakes late takes no part of another round: its claim fails. Between rounds the
+/// ticket is closed, so that nobody claims a part of the last round by the settings of the next.
 class Team {
  public:
   /// Never destroyed: its threads may outlive what main() leaves behind.
@@ -71,12 +71,15 @@ class Team {
     for (; workers_ < threads - 1; ++workers_) {
       std::thread([this, index = workers_ + 1, round = round_.load()] { work(index, round); }).detach();
     }
-    parts_.store(static_cast<uint32_t>(parts), std::memory_order_relaxed);
+    const uint32_t last = round_.load(std::memory_order_relaxed);
+    ticket_.store(uint64_t{last} << 32 | kClosed, std::memory_order_relaxed);
+    // Released: who sees the new count sees the closed ticket too.
+    parts_.store(static_cast<uint32_t>(parts), std::memory_order_release);
     threads_.store(threads, std::memory_order_relaxed);
     call_.store(call, std::memory_order_relaxed);
     body_.store(body, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
-    const uint32_t round = round_.load(std::memory_order_relaxed) + 1;
+    const uint32_t round = last + 1;
     ticket_.store(uint64_t{round} << 32, std::memory_order_release);
     round_.store(round);
     if (sleeping_.load() > 0) round_.notify_all();
@@ -84,7 +87,7 @@ class Team {
 
   void take_parts(uint32_t round) {
     uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    while (ticket >> 32 == round && static_cast<uint32_t>(ticket) < parts_.load(std::memory_order_relaxed)) {
+    while (ticket >> 32 == round && static_cast<uint32_t>(ticket) < parts_.load(std::memory_order_acquire)) {
       if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
       const uint32_t parts = parts_.load(std::memory_order_relaxed);
       call_.load(std::memory_order_relaxed)(body_.load(std::memory_order_relaxed), static_cast<uint32_t>(ticket));
@@ -120,6 +123,8 @@ class Team {
     }
     return round_.load(std::memory_order_acquire);
   }
+
+  static constexpr uint32_t kClosed = 0xffffffffu;
 
   std::mutex mutex_;  ///< held by the thread that uses the team
   int workers_ = 0;

@@ -77,6 +77,19 @@ TEST(Parallel, RoundsAfterSleepAndOfChangingSizeAreWhole) {
   }
 }
 
+/// A thread that looks for a part of a round just as the next, larger one begins must find none of either.
+TEST(Parallel, ALargerRoundAfterASmallerOneIsWhole) {
+  const Threads set(4);
+  for (int round = 0; round < 100000; ++round) {
+    const int64_t parts = round % 2 == 0 ? 2 : 40;
+    std::atomic<int> visits[40] = {};
+    parallel_dynamic(parts, [&](int64_t part) { visits[part] += 1; });
+    for (int64_t part = 0; part < 40; ++part) {
+      ASSERT_EQ(visits[part], part < parts ? 1 : 0) << "part " << part << " of " << parts << " in round " << round;
+    }
+  }
+}
+
 TEST(Parallel, WorkWithinWorkStaysOnItsThread) {
   const Threads set(4);
   std::atomic<int> inner = 0;
