@@ -8,7 +8,7 @@ endif()
 
 add_library(fledge_flags INTERFACE)
 target_compile_options(fledge_flags INTERFACE -march=x86-64-v2 -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
-                                              -fno-math-errno -ffp-contract=off)
+                                              -fno-math-errno -ffp-contract=off -fopenmp-simd)
 if(FLEDGE_SANITIZE)
   target_compile_options(fledge_flags INTERFACE -fsanitize=${FLEDGE_SANITIZE} -fno-sanitize-recover=all
                                                 -fno-omit-frame-pointer)

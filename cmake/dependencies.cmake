@@ -1,7 +1,6 @@
 # Every library that fledge uses, all from Debian 12; the README says what each one is for.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(fmt REQUIRED)
@@ -26,8 +25,7 @@ if(FLEDGE_MPI)
 endif()
 
 # What each floor links beside the floors below it.
-set(FLEDGE_LINKS_base fmt::fmt nlohmann_json::nlohmann_json PkgConfig::tomlplusplus OpenMP::OpenMP_CXX
-                      Threads::Threads)
+set(FLEDGE_LINKS_base fmt::fmt nlohmann_json::nlohmann_json PkgConfig::tomlplusplus Threads::Threads)
 set(FLEDGE_LINKS_tensor PkgConfig::hwy ${DNNL_LIBRARY})
 if(FLEDGE_HAVE_MPI)
   list(APPEND FLEDGE_LINKS_tensor MPI::MPI_CXX)

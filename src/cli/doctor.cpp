@@ -31,7 +31,6 @@ std::vector<std::pair<std::string, std::string>> library_versions() {
   pcre2_config(PCRE2_CONFIG_JIT, &jit);
   return {
       {"oneDNN", fmt::format("{}.{}.{}", dnnl->major, dnnl->minor, dnnl->patch)},
-      {"OpenMP", _OPENMP >= 201811 ? "5" : "4.5"},
       {"MPI", FLEDGE_HAVE_MPI ? "built in" : "not built in"},
       {"PCRE2", fmt::format("{}{}", pcre2, jit ? ", with its compiler" : "")},
       {"libcurl", curl_version_info(CURLVERSION_NOW)->version},

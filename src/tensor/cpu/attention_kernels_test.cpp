@@ -69,6 +69,7 @@ MicroKernel tile_kernel() {
           kTile,
           kTile,
           1024,
+          1024,
           pack_tiles<left_place>,
           [](const MatrixView& source, void* panel) { pack_tiles<place>(source.transposed(), panel); },
           multiply_tiles<place>};

@@ -10,31 +10,37 @@ namespace {
 constexpr int kTile = 16;       ///< rows of a tile, and columns of a tile of sums
 constexpr int kTileDepth = 32;  ///< bf16 elements of depth that one instruction takes
 constexpr int kTileSums = 2 * kTile;
+constexpr int64_t kTileRowBytes = 64;
 
-/// 2 x 2 tiles in plain C++. The order of additions is that of TDPBF16PS: pairs in ascending order, one product after
-/// the other.
+/// 2 x 2 tiles in plain C++, with the order of additions of TDPBF16PS (Intel's manual, volume 2): the products of even
+/// and those of odd depth are summed apart from zero, then both at once join the sum.
 class EmulatedTiles {
  public:
   static void configure() {}
   void zero() { memset(sums_, 0, sizeof sums_); }
-  void step(const char* a, int64_t a_stride, const char* b, int64_t b_stride) {
-    multiply(0, a, a_stride, b, b_stride);
-    multiply(kTile, a + kTile * a_stride, a_stride, b, b_stride);
+  void load(const float* c, int64_t stride) { load_rows(c, stride, 2 * kTile); }
+  void load_upper(const float* c, int64_t stride) { load_rows(c, stride, kTile); }
+  void step(const char* a, const char* b) {
+    multiply(0, a, b);
+    multiply(kTile, a + kTile * kTileRowBytes, b);
   }
-  void step_upper(const char* a, int64_t a_stride, const char* b, int64_t b_stride) {
-    multiply(0, a, a_stride, b, b_stride);
-  }
+  void step_upper(const char* a, const char* b) { multiply(0, a, b); }
   void store(float* c, int64_t stride) const { store_rows(c, stride, 2 * kTile); }
   void store_upper(float* c, int64_t stride) const { store_rows(c, stride, kTile); }
 
  private:
-  void multiply(int first_row, const char* a, int64_t a_stride, const char* b, int64_t b_stride) {
+  void multiply(int first_row, const char* a, const char* b) {
     for (int row = 0; row < kTile; ++row) {
+      float sums[2][kTileSums] = {};
       for (int k = 0; k < kTileDepth; ++k) {
-        const float left = element(a + row * a_stride, k);
+        const float left = element(a + row * kTileRowBytes, k);
         for (int column = 0; column < kTileSums; ++column) {
-          sums_[first_row + row][column] += left * element(b + k / 2 * b_stride, 2 * column + k % 2);
+          float& sum = sums[k % 2][column];
+          sum = __builtin_fmaf(left, element(b + k / 2 * kTileSums * 4, 2 * column + k % 2), sum);
         }
+      }
+      for (int column = 0; column < kTileSums; ++column) {
+        sums_[first_row + row][column] += sums[0][column] + sums[1][column];
       }
     }
   }
@@ -43,6 +49,9 @@ class EmulatedTiles {
     memcpy(&bits, row + 2 * index, sizeof bits);
     return bits_to_float(uint32_t{bits} << 16);
   }
+  void load_rows(const float* c, int64_t stride, int rows) {
+    for (int row = 0; row < rows; ++row) memcpy(sums_[row], c + row * stride, sizeof sums_[row]);
+  }
   void store_rows(float* c, int64_t stride, int rows) const {
     for (int row = 0; row < rows; ++row) memcpy(c + row * stride, sums_[row], sizeof sums_[row]);
   }
@@ -50,50 +59,63 @@ class EmulatedTiles {
   float sums_[kTileSums][kTileSums];
 };
 
-/// Tiles can only be stored whole: sums that are added to C, or that reach beyond it, take the way through `tile`.
-inline void write_tile(const float (&tile)[kTileSums][kTileSums], float* c, int64_t c_stride, int64_t rows,
-                       int64_t columns, bool accumulate) {
+/// Tiles are loaded and stored whole: a part of C that is smaller takes the way through `tile`.
+inline void read_part(const float* c, int64_t c_stride, int64_t rows, int64_t columns,
+                      float (&tile)[kTileSums][kTileSums]) {
   for (int64_t row = 0; row < rows; ++row) {
-    for (int column = 0; column < columns; column += kBlock) {
-      const __mmask16 mask = first_of_16(columns - column);
-      float* target = c + row * c_stride + column;
-      __m512 sums = _mm512_loadu_ps(&tile[row][column]);
-      if (accumulate) sums = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, target), sums);
-      _mm512_mask_storeu_ps(target, mask, sums);
+    for (int column = 0; column < kTileSums; column += kBlock) {
+      const __m512 sums = _mm512_maskz_loadu_ps(first_of_16(columns - column), c + row * c_stride + column);
+      _mm512_storeu_ps(&tile[row][column], sums);
     }
   }
 }
 
-/// A's rows stand a_stride bytes apart, its next 32 elements of depth a_step bytes further. B is a panel of pairs. With
-/// at most 16 rows (generation) the lower tiles are left out.
-template <class Tiles>
-void multiply_tiles(int64_t depth, const void* a, int64_t a_stride, int64_t a_step, const void* b, float* c,
-                    int64_t c_stride, int64_t used_rows, int64_t used_columns, bool accumulate) {
-  constexpr int64_t kRowBytes = kTileSums * 4, kStepBytes = kTile * kRowBytes;
-  const char* left = static_cast<const char*>(a);
-  const char* right = static_cast<const char*>(b);
-  const bool upper = used_rows <= kTile;
-  Tiles::configure();
-  Tiles tiles;
-  tiles.zero();
-  for (int64_t k = 0; k < depth; k += kTileDepth, left += a_step, right += kStepBytes) {
-    if (upper) {
-      tiles.step_upper(left, a_stride, right, kRowBytes);
-    } else {
-      tiles.step(left, a_stride, right, kRowBytes);
+inline void write_part(const float (&tile)[kTileSums][kTileSums], float* c, int64_t c_stride, int64_t rows,
+                       int64_t columns) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int column = 0; column < columns; column += kBlock) {
+      const __m512 sums = _mm512_loadu_ps(&tile[row][column]);
+      _mm512_mask_storeu_ps(c + row * c_stride + column, first_of_16(columns - column), sums);
     }
   }
-  if (used_rows == 2 * kTile && used_columns == kTileSums && !accumulate) {
+}
+
+/// Adds the products of a whole depth to the tiles. With at most 16 rows (generation) the lower tiles are left out.
+template <class Tiles>
+void step_through(Tiles& tiles, int64_t depth, const void* a_panel, const void* b_panel, bool upper) {
+  const char* a = static_cast<const char*>(a_panel);
+  const char* b = static_cast<const char*>(b_panel);
+  for (int64_t k = 0; k < depth; k += kTileDepth, a += kTileSums * kTileRowBytes, b += kTile * kTileSums * 4) {
+    if (upper) {
+      tiles.step_upper(a, b);
+    } else {
+      tiles.step(a, b);
+    }
+  }
+}
+
+template <class Tiles>
+void multiply_tiles(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
+                    int64_t used_rows, int64_t used_columns, bool accumulate) {
+  Tiles::configure();
+  Tiles tiles;
+  if (used_rows == 2 * kTile && used_columns == kTileSums) {
+    accumulate ? tiles.load(c, c_stride) : tiles.zero();
+    step_through(tiles, depth, a_panel, b_panel, false);
     tiles.store(c, c_stride);
     return;
   }
-  alignas(64) float sums[kTileSums][kTileSums];
-  if (upper) {
-    tiles.store_upper(&sums[0][0], kTileSums);
+  alignas(64) float sums[kTileSums][kTileSums];  // what is not read below takes part in sums that nobody wants
+  const bool upper = used_rows <= kTile;
+  if (accumulate) {
+    read_part(c, c_stride, used_rows, used_columns, sums);
+    upper ? tiles.load_upper(&sums[0][0], kTileSums) : tiles.load(&sums[0][0], kTileSums);
   } else {
-    tiles.store(&sums[0][0], kTileSums);
+    tiles.zero();
   }
-  write_tile(sums, c, c_stride, used_rows, used_columns, accumulate);
+  step_through(tiles, depth, a_panel, b_panel, upper);
+  upper ? tiles.store_upper(&sums[0][0], kTileSums) : tiles.store(&sums[0][0], kTileSums);
+  write_part(sums, c, c_stride, used_rows, used_columns);
 }
 
 template <typename Element>

@@ -38,18 +38,27 @@ int64_t cache_bytes(int name, int64_t otherwise) {
   return bytes > 0 ? bytes : otherwise;
 }
 
-/// Lengths of the blocks. The depth block decides the order of summation, so it depends on K and the kernel alone.
+int64_t tile_elements(const MicroKernel& kernel) {
+  return kernel.rows * kernel.columns;
+}
+
+/// Lengths of the blocks. The depth block and its steps decide the order of summation, so they depend on K and the
+/// kernel alone.
 struct Blocking {
   int64_t depth;          ///< elements
-  int64_t row_panels;     ///< of A, packed together: half of an L2 cache
+  int64_t depth_step;     ///< of one product of panels
+  int64_t row_panels;     ///< of A, packed together: with their sums half of an L2 cache
   int64_t column_panels;  ///< of B, used by all blocks of rows before the next: a share of the L3 cache
 
   Blocking(const MicroKernel& kernel, int64_t total_depth) {
     static const int64_t l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, int64_t{1} << 20);
     const int64_t blocks = std::max<int64_t>(1, divide_up(total_depth, kernel.depth_block));
     depth = kernel.padded_depth(divide_up(total_depth, blocks));
+    const int64_t steps = std::max<int64_t>(1, divide_up(depth, kernel.depth_step));
+    depth_step = kernel.padded_depth(divide_up(depth, steps));
     constexpr int64_t kColumnBlockBytes = int64_t{4} << 20;
-    row_panels = std::max<int64_t>(1, l2 / 2 / std::max<int64_t>(1, kernel.a_panel_bytes(depth)));
+    const int64_t sums = steps > 1 ? tile_elements(kernel) * static_cast<int64_t>(sizeof(float)) : 0;
+    row_panels = std::max<int64_t>(1, l2 / 2 / std::max<int64_t>(1, kernel.a_panel_bytes(depth) + sums));
     column_panels = std::max<int64_t>(1, kColumnBlockBytes / std::max<int64_t>(1, kernel.b_panel_bytes(depth)));
   }
 };
@@ -89,6 +98,7 @@ struct Workspace {
   std::byte* b_block;
   std::byte* term_blocks;  ///< the left operands of the terms, one after another
   float* sums;             ///< partial sums that cannot wait in the output
+  float* tiles;            ///< sums of a column of tiles between the steps through a block of depth
 };
 
 /// One thread's rectangle of the output.
@@ -98,11 +108,14 @@ class Part {
        Range column_panels)
       : kernel_(kernel),
         product_(product),
+        epilogue_(product.epilogue),
         blocking_(blocking),
         depth_(product.a.columns),
         padded_depth_(kernel.padded_depth(depth_)),
         row_panels_(row_panels),
-        column_panels_(column_panels) {}
+        column_panels_(column_panels) {
+    epilogue_.store_bf16 = kernel.store_bf16;
+  }
 
   size_t a_block_bytes() const {
     const int64_t panels = std::min(blocking_.row_panels, row_panels_.size());
@@ -124,6 +137,12 @@ class Part {
     return static_cast<size_t>(row_panels_.size() * kernel_.rows * sums_stride()) * sizeof(float);
   }
 
+  size_t tiles_bytes() const {
+    if (depth_ <= blocking_.depth_step) return 0;
+    return static_cast<size_t>(std::min(blocking_.row_panels, row_panels_.size()) * tile_elements(kernel_)) *
+           sizeof(float);
+  }
+
   void run(const Workspace& workspace) const {
     for (int64_t column = column_panels_.first; column < column_panels_.last; column += blocking_.column_panels) {
       const Range columns{column, std::min(column + blocking_.column_panels, column_panels_.last)};
@@ -138,9 +157,7 @@ class Part {
   }
 
  private:
-  bool sums_in_output() const {
-    return product_.epilogue.out_dtype == DType::f32 && product_.epilogue.residual == nullptr;
-  }
+  bool sums_in_output() const { return epilogue_.out_dtype == DType::f32 && epilogue_.residual == nullptr; }
   int64_t sums_stride() const { return std::min(blocking_.column_panels, column_panels_.size()) * kernel_.columns; }
 
   void multiply_columns(const Workspace& workspace, Range columns, Range depth) const {
@@ -153,7 +170,7 @@ class Part {
                  depth.first * kernel_.columns * static_cast<int64_t>(size_of(kernel_.operand));
     } else {
       for (int64_t panel = columns.first; panel < columns.last; ++panel) {
-        kernel_.pack_b(window(product_.b, depth, elements(panel, kernel_.columns, product_.b.columns)),
+        kernel_.pack_b(window(product_.b, depth, columns_of(panel)),
                        workspace.b_block + (panel - columns.first) * block_bytes);
       }
     }
@@ -162,24 +179,48 @@ class Part {
       pack_rows(product_.a, rows, depth, workspace.a_block);
       if (depth.last == depth_) pack_terms(workspace, rows);
       for (int64_t column = columns.first; column < columns.last; ++column) {
-        const std::byte* b_panel = b_panels + (column - columns.first) * b_panel_bytes;
-        for (int64_t panel = rows.first; panel < rows.last; ++panel) {
-          const std::byte* a_panel = workspace.a_block + (panel - rows.first) * kernel_.a_panel_bytes(depth.size());
-          multiply_tile(workspace, a_panel, b_panel, panel, column, {rows, columns}, depth);
-        }
+        multiply_column(workspace, b_panels + (column - columns.first) * b_panel_bytes, column, {rows, columns}, depth);
       }
     }
   }
 
+  /// The panels that are worked on together.
+  struct Block {
+    Range rows, columns;
+  };
+
+  /// The block's rows times one panel of B, step by step through the depth: B's piece stays in the L1 cache while A's
+  /// pass by.
+  void multiply_column(const Workspace& workspace, const std::byte* b_panel, int64_t column, const Block& block,
+                       Range depth) const {
+    const auto element_bytes = static_cast<int64_t>(size_of(kernel_.operand));
+    const int64_t a_panel_bytes = kernel_.a_panel_bytes(depth.size());
+    const bool one_step = depth.size() <= blocking_.depth_step;
+    int64_t start = 0;
+    do {
+      const int64_t step = std::min(blocking_.depth_step, depth.size() - start);
+      for (int64_t panel = block.rows.first; panel < block.rows.last; ++panel) {
+        const std::byte* a_panel = workspace.a_block + (panel - block.rows.first) * a_panel_bytes;
+        if (one_step) {
+          multiply_tile(workspace, a_panel, b_panel, panel, column, block, depth);
+        } else {
+          float* tile = workspace.tiles + (panel - block.rows.first) * tile_elements(kernel_);
+          multiply_panels(a_panel + start * kernel_.rows * element_bytes,
+                          b_panel + start * kernel_.columns * element_bytes, rows_of(panel).size(), step, tile,
+                          kernel_.columns, kernel_.columns, start > 0);
+          if (start + step == depth.size()) deliver_tile(workspace, panel, column, block, depth, tile);
+        }
+      }
+      start += blocking_.depth_step;
+    } while (start < depth.size());
+  }
+
   bool has_few_rows() const { return product_.a.rows <= kernel_.few_rows; }
 
-  /// Packs what the kernel does not read in place.
   void pack_rows(const MatrixView& a, Range panels, Range depth, std::byte* block) const {
     const auto pack = has_few_rows() ? kernel_.pack_few : kernel_.pack_a;
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      if (is_in_place(a, panel, depth)) continue;
-      pack(window(a, elements(panel, kernel_.rows, a.rows), depth),
-           block + (panel - panels.first) * kernel_.a_panel_bytes(depth.size()));
+      pack(window(a, rows_of(panel), depth), block + (panel - panels.first) * kernel_.a_panel_bytes(depth.size()));
     }
   }
 
@@ -193,70 +234,86 @@ class Part {
 
   /// Adds the terms' sums to those of a tile.
   void add_terms(const Workspace& workspace, int64_t row_panel, int64_t column_panel, Range rows, float* c,
-                 int64_t c_stride, int64_t used_columns) const {
+                 int64_t c_stride) const {
     const std::byte* block = workspace.term_blocks;
     for (const Term& term : product_.terms) {
       const int64_t a_bytes = kernel_.a_panel_bytes(term.a.columns);
-      multiply_panels(term.a, block + (row_panel - rows.first) * a_bytes,
-                      term.packed_b + column_panel * kernel_.b_panel_bytes(term.a.columns), row_panel,
-                      {0, term.a.columns}, c, c_stride, used_columns, true);
+      multiply_panels(block + (row_panel - rows.first) * a_bytes,
+                      term.packed_b + column_panel * kernel_.b_panel_bytes(term.a.columns), rows_of(row_panel).size(),
+                      term.a.columns, c, c_stride, columns_of(column_panel).size(), true);
       block += rows.size() * a_bytes;
     }
   }
 
-  /// Whether the kernel reads these rows of A where they are.
-  bool is_in_place(const MatrixView& a, int64_t row_panel, Range depth) const {
-    return kernel_.multiply_in_place != nullptr && a.dtype == DType::bf16 && a.column_stride == 1 &&
-           depth.size() % kernel_.depth_unit == 0 && (row_panel + 1) * kernel_.rows <= a.rows;
+  void multiply_panels(const std::byte* a_panel, const std::byte* b_panel, int64_t rows, int64_t depth, float* c,
+                       int64_t c_stride, int64_t used_columns, bool accumulate) const {
+    const auto multiply = has_few_rows() ? kernel_.multiply_few : kernel_.multiply;
+    multiply(kernel_.padded_depth(depth), a_panel, b_panel, c, c_stride, rows, used_columns, accumulate);
   }
 
-  void multiply_panels(const MatrixView& a, const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel,
-                       Range depth, float* c, int64_t c_stride, int64_t used_columns, bool accumulate) const {
-    const Range rows = elements(row_panel, kernel_.rows, a.rows);
-    if (is_in_place(a, row_panel, depth)) {
-      kernel_.multiply_in_place(depth.size(), window(a, rows, depth).data, a.row_stride, b_panel, c, c_stride,
-                                used_columns, accumulate);
-    } else {
-      const auto multiply = has_few_rows() ? kernel_.multiply_few : kernel_.multiply;
-      multiply(kernel_.padded_depth(depth.size()), a_panel, b_panel, c, c_stride, rows.size(), used_columns,
-               accumulate);
-    }
-  }
-
-  /// The panels that are worked on together.
-  struct Block {
-    Range rows, columns;
+  /// Where a tile's sums wait between blocks of depth.
+  struct Sums {
+    float* data;
+    int64_t stride;
+    bool accumulate;  ///< there are some already
   };
 
+  Sums sums_of(const Workspace& workspace, int64_t row_panel, int64_t column_panel, const Block& block,
+               Range depth) const {
+    const bool first = depth.first == 0;
+    if (sums_in_output()) {
+      return {static_cast<float*>(epilogue_.out) + row_panel * kernel_.rows * epilogue_.out_stride +
+                  column_panel * kernel_.columns,
+              epilogue_.out_stride, !first || epilogue_.accumulate};
+    }
+    return {workspace.sums + (row_panel - row_panels_.first) * kernel_.rows * sums_stride() +
+                (column_panel - block.columns.first) * kernel_.columns,
+            sums_stride(), !first};
+  }
+
+  /// Whether all of the depth is in one block and its sums need not wait.
+  bool is_whole(Range depth) const { return depth.first == 0 && depth.last == depth_; }
+
+  /// One tile whose depth is one step.
   void multiply_tile(const Workspace& workspace, const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel,
                      int64_t column_panel, const Block& block, Range depth) const {
-    const TileEpilogue& epilogue = product_.epilogue;
-    const Range rows = elements(row_panel, kernel_.rows, product_.a.rows);
-    const Range columns = elements(column_panel, kernel_.columns, product_.b.columns);
-    const bool first = depth.first == 0, last = depth.last == depth_;
-    if (sums_in_output()) {
-      float* out = static_cast<float*>(epilogue.out) + rows.first * epilogue.out_stride + columns.first;
-      multiply_panels(product_.a, a_panel, b_panel, row_panel, depth, out, epilogue.out_stride, columns.size(),
-                      !first || epilogue.accumulate);
-      if (last) add_terms(workspace, row_panel, column_panel, block.rows, out, epilogue.out_stride, columns.size());
-      // Where sums are added to the output, nothing else is asked for.
-      if (last && !epilogue.accumulate && !epilogue.only_converts()) {
-        finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), out, epilogue.out_stride);
-      }
+    alignas(64) std::array<float, kMaximumTile> tile;
+    Sums sums{tile.data(), kernel_.columns, false};
+    if (sums_in_output() || !is_whole(depth)) sums = sums_of(workspace, row_panel, column_panel, block, depth);
+    multiply_panels(a_panel, b_panel, rows_of(row_panel).size(), depth.size(), sums.data, sums.stride,
+                    columns_of(column_panel).size(), sums.accumulate);
+    if (depth.last == depth_) finish(workspace, row_panel, column_panel, block, sums);
+  }
+
+  /// Brings the sums of a block of depth, collected in `tile`, to where they belong.
+  void deliver_tile(const Workspace& workspace, int64_t row_panel, int64_t column_panel, const Block& block,
+                    Range depth, float* tile) const {
+    if (is_whole(depth)) {
+      const Sums sums{tile, kernel_.columns, false};
+      add_terms(workspace, row_panel, column_panel, block.rows, sums.data, sums.stride);
+      finish_tile(epilogue_, row_panel * kernel_.rows, column_panel * kernel_.columns, rows_of(row_panel).size(),
+                  columns_of(column_panel).size(), sums.data, sums.stride);
       return;
     }
-    alignas(64) std::array<float, kMaximumTile> tile;
-    float* sums = tile.data();
-    int64_t stride = kernel_.columns;
-    if (!first || !last) {
-      stride = sums_stride();
-      sums = workspace.sums + (row_panel - row_panels_.first) * kernel_.rows * stride +
-             (column_panel - block.columns.first) * kernel_.columns;
-    }
-    multiply_panels(product_.a, a_panel, b_panel, row_panel, depth, sums, stride, columns.size(), !first);
-    if (last) add_terms(workspace, row_panel, column_panel, block.rows, sums, stride, columns.size());
-    if (last) finish_tile(epilogue, rows.first, columns.first, rows.size(), columns.size(), sums, stride);
+    const Sums sums = sums_of(workspace, row_panel, column_panel, block, depth);
+    TileEpilogue addition;
+    addition.out = sums.data, addition.out_stride = sums.stride, addition.accumulate = sums.accumulate;
+    finish_tile(addition, 0, 0, rows_of(row_panel).size(), columns_of(column_panel).size(), tile, kernel_.columns);
+    if (depth.last == depth_) finish(workspace, row_panel, column_panel, block, sums);
   }
+
+  /// Adds the terms to a tile's sums and stores them as the epilogue says, unless they stand in the output and nothing
+  /// else is asked for: so it is where they were added to it.
+  void finish(const Workspace& workspace, int64_t row_panel, int64_t column_panel, const Block& block,
+              const Sums& sums) const {
+    add_terms(workspace, row_panel, column_panel, block.rows, sums.data, sums.stride);
+    if (sums_in_output() && (epilogue_.accumulate || epilogue_.only_converts())) return;
+    finish_tile(epilogue_, row_panel * kernel_.rows, column_panel * kernel_.columns, rows_of(row_panel).size(),
+                columns_of(column_panel).size(), sums.data, sums.stride);
+  }
+
+  Range rows_of(int64_t panel) const { return elements(panel, kernel_.rows, product_.a.rows); }
+  Range columns_of(int64_t panel) const { return elements(panel, kernel_.columns, product_.b.columns); }
 
   static Range elements(int64_t panel, int64_t unit, int64_t total) {
     return {panel * unit, std::min((panel + 1) * unit, total)};
@@ -264,6 +321,7 @@ class Part {
 
   const MicroKernel& kernel_;
   const Product& product_;
+  TileEpilogue epilogue_;
   const Blocking& blocking_;
   int64_t depth_, padded_depth_;
   Range row_panels_, column_panels_;
@@ -308,20 +366,23 @@ void multiply(const MicroKernel& kernel, const Product& product) {
     return Part(kernel, product, blocking, part_of(row_panels, index / grid.column_parts, grid.row_parts),
                 part_of(column_panels, index % grid.column_parts, grid.column_parts));
   };
-  size_t a_bytes = 0, b_bytes = 0, term_bytes = 0, sums_bytes = 0;
+  size_t a_bytes = 0, b_bytes = 0, term_bytes = 0, sums_bytes = 0, tiles_bytes = 0;
   for (int64_t index = 0; index < parts; ++index) {
     a_bytes = std::max(a_bytes, part(index).a_block_bytes());
     b_bytes = std::max(b_bytes, part(index).b_block_bytes());
     term_bytes = std::max(term_bytes, part(index).term_bytes());
     sums_bytes = std::max(sums_bytes, part(index).sums_bytes());
+    tiles_bytes = std::max(tiles_bytes, part(index).tiles_bytes());
   }
-  const size_t each = a_bytes + b_bytes + term_bytes + sums_bytes;
+  const size_t each = a_bytes + b_bytes + term_bytes + sums_bytes + tiles_bytes;
   std::byte* memory = workspace_memory(each * static_cast<size_t>(parts));
   base::parallel_for(parts, 1, [&](int64_t first, int64_t last) {
     for (int64_t index = first; index < last; ++index) {
       std::byte* own = memory + each * static_cast<size_t>(index);
       std::byte* terms = own + a_bytes + b_bytes;
-      part(index).run({own, own + a_bytes, terms, reinterpret_cast<float*>(terms + term_bytes)});
+      std::byte* sums = terms + term_bytes;
+      part(index).run(
+          {own, own + a_bytes, terms, reinterpret_cast<float*>(sums), reinterpret_cast<float*>(sums + sums_bytes)});
     }
   });
 }

@@ -7,6 +7,10 @@
 
 namespace fledge::tensor::cpu {
 
+/// Rounds a tile of sums to bf16 with the processor's own instruction, which takes subnormal numbers for 0.
+using StoreBf16Function = void(const float* sums, int64_t sums_stride, int64_t rows, int64_t columns, void* out,
+                               int64_t out_stride);
+
 /// Where finished sums of a product go and what is done to them on the way; see tensor::Epilogue.
 struct TileEpilogue {
   void* out = nullptr;  ///< f32 or bf16
@@ -25,6 +29,8 @@ struct TileEpilogue {
   int64_t scale_stride = 0;  ///< 0: the same for every row
   void* unscaled = nullptr;  ///< in out_dtype
   int64_t unscaled_stride = 0;
+
+  StoreBf16Function* store_bf16 = nullptr;  ///< how bf16 is stored; null: as everywhere, with subnormal numbers
 
   bool only_converts() const {
     return bias == nullptr && activation == Activation::none && preactivation == nullptr && residual == nullptr &&

@@ -17,9 +17,9 @@ struct PanelSource {
 using PackFunction = void(const PanelSource& source, void* panel);
 using MultiplyFunction = void(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
                               int64_t used_rows, int64_t used_columns, bool accumulate);
-/// The same for a whole panel of bf16 rows that stand `a_stride` elements apart in a matrix: no packing.
-using InPlaceFunction = void(int64_t depth, const void* a, int64_t a_stride, const void* b_panel, float* c,
-                             int64_t c_stride, int64_t used_columns, bool accumulate);
+/// Stores sums rounded to bf16.
+using StoreFunction = void(const float* sums, int64_t sums_stride, int64_t rows, int64_t columns, void* out,
+                           int64_t out_stride);
 
 // Names: INSTRUCTION-SET_KIND_ROLE. Kinds: f32 (as they are), rounded (bf16 values widened to f32), bf16 (pairs).
 namespace baseline {
@@ -51,7 +51,7 @@ namespace amx {
 constexpr int kRows = 32, kColumns = 32;
 PackFunction pack_a, pack_b;
 MultiplyFunction multiply, multiply_emulated;
-InPlaceFunction multiply_in_place, multiply_in_place_emulated;
+StoreFunction store_bf16;
 void release();
 }  // namespace amx
 

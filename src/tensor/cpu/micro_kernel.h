@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tensor/cpu/gemm_epilogue.h"
 #include "tensor/dtype.h"
 
 namespace fledge::tensor::cpu {
@@ -35,7 +36,8 @@ struct MicroKernel {
   int64_t rows;           ///< MR
   int64_t columns;        ///< NR
   int64_t depth_unit;     ///< 1 for f32, 2 or 32 for bf16
-  int64_t depth_block;    ///< longest depth that a product sums in one go
+  int64_t depth_block;    ///< longest depth that panels are packed for at once
+  int64_t depth_step;     ///< longest depth of one multiply(), so that its panels stay in the L1 cache
 
   /// One panel of each operand. `source` has at most `rows` rows (pack_a) or `columns` columns (pack_b); `panel`
   /// receives rows * padded K (pack_a) or padded K * columns (pack_b) elements.
@@ -46,13 +48,11 @@ struct MicroKernel {
   void (*multiply)(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
                    int64_t used_rows, int64_t used_columns, bool accumulate);
 
-  /// The same with a whole panel of A's rows read where they are: bf16, `a_stride` elements apart, contiguous in depth.
-  /// Null where a kernel gains nothing from it.
-  void (*multiply_in_place)(int64_t depth, const void* a, int64_t a_stride, const void* b_panel, float* c,
-                            int64_t c_stride, int64_t used_columns, bool accumulate) = nullptr;
   /// What a thread calls when it has no more to multiply for now (multiply() takes what it needs by itself). Null: no
   /// need.
   void (*release)() = nullptr;
+  /// A faster way to store finished sums as bf16, or null.
+  StoreBf16Function* store_bf16 = nullptr;
   /// For products of up to `few_rows` rows (decoding): A packed with room for its rows alone, and the product of such a
   /// panel with the same sums. A whole panel, mostly padding, would push B out of the L1 cache. 0: no need.
   int64_t few_rows = 0;

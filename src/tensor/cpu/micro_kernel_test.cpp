@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fledge::tensor::cpu {
@@ -188,6 +190,25 @@ TEST_P(MicroKernels, RoundOperandsToNearestEven) {
     const Panels swapped(kernel, right, left);
     kernel.multiply(kernel.padded_depth(1), swapped.a.data(), swapped.b.data(), &result, 1, 1, 1, false);
     EXPECT_EQ(result, kernel.arithmetic == DType::f32 ? value : static_cast<float>(bf16::from(value))) << kernel.name;
+  }
+}
+
+/// The tests of the emulated tiles say something about the processor's only if both add in the same order.
+TEST(MicroKernel, EmulatedTilesHaveTheProcessorsBits) {
+  const auto named = [](std::string_view name) {
+    const auto kernels = all_micro_kernels();
+    const auto found = std::ranges::find(kernels, name, [](const MicroKernel* kernel) { return kernel->name; });
+    return found == kernels.end() ? nullptr : *found;
+  };
+  const MicroKernel *processor = named("amx_bf16"), *emulated = named("amx_emulated");
+  if (processor == nullptr || emulated == nullptr) GTEST_SKIP() << "this machine has no AMX";
+  for (const int64_t rows : {processor->rows, int64_t{7}}) {
+    const RandomMatrix left(rows, 301, DType::bf16, false, 3), right(301, processor->columns, DType::bf16, false, 4);
+    for (const bool accumulate : {false, true}) {
+      const std::vector<float> one = product(*processor, left, right, 0.3f, accumulate);
+      const std::vector<float> other = product(*emulated, left, right, 0.3f, accumulate);
+      EXPECT_EQ(std::memcmp(one.data(), other.data(), one.size() * sizeof(float)), 0);
+    }
   }
 }
 

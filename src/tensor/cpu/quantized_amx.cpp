@@ -1,4 +1,5 @@
 #include "tensor/cpu/quantized_avx512_vnni-inl.h"
+#include "tensor/cpu/tiles_amx.h"
 
 // Groups of 32 have scales of their own, so every group's integer sums leave the tiles and are added in f32 by the
 // vector unit, with the same operations as in the VNNI kernel: the results have the same bits.
@@ -7,42 +8,14 @@ namespace {
 
 constexpr int kTile = 16;
 
-/// The depth for which this thread's tiles have their shape; 0: none. Loading it costs about as much as a few products.
-thread_local int configured = 0;
-
-struct alignas(64) Configuration {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-static_assert(sizeof(Configuration) == 64);
-
 /// The processor's tiles: sums in 0 and 1, activations in 4 and 5, numbers in 6 and 7. A group is taken in one step of
 /// 32 or two of 16. Two slots, so that one step's tiles are loaded while the other's are multiplied.
 class ProcessorTiles {
  public:
   template <int depth>
   static void configure() {
-    if (configured == depth) return;
-    Configuration configuration;
-    for (int tile = 0; tile < 2; ++tile) {
-      configuration.row_bytes[tile] = 64;
-      configuration.rows[tile] = kTile;
-    }
-    for (int tile = 4; tile < 6; ++tile) {
-      configuration.row_bytes[tile] = depth;
-      configuration.rows[tile] = kTile;
-    }
-    for (int tile = 6; tile < 8; ++tile) {
-      configuration.row_bytes[tile] = 64;
-      configuration.rows[tile] = depth / 4;
-    }
-    // The intrinsics of g++ 12 do not say that they read and write memory, so barriers say it for them.
-    asm volatile("" ::"r"(&configuration) : "memory");
-    _tile_loadconfig(&configuration);
-    configured = depth;
+    static_assert(depth == 16 || depth == 32);
+    ensure_tiles(depth == 16 ? TileShape::depth_16 : TileShape::depth_32);
   }
   /// One step's sums [16 rows][16 outputs].
   template <int slot>
@@ -171,8 +144,7 @@ void multiply_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, co
 }
 
 void release_quantized() {
-  if (configured != 0) _tile_release();
-  configured = 0;
+  release_tiles();
 }
 
 void multiply_quantized_emulated(PanelKind kind, const uint8_t* panel, int64_t groups, const QuantizedRows& activations,

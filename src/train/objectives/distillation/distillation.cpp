@@ -30,8 +30,8 @@ constexpr const char* kProjection = "distillation.projection";
 /// The parts of one micro-batch's loss, on their way to become one.
 class Distillation::Terms {
  public:
-  Terms(grad::Graph& graph, const Batch& batch, double scale)
-      : graph(graph), targets(static_cast<double>(batch.target_tokens)), scale(scale) {}
+  Terms(grad::Graph& own_graph, const Batch& batch, double step_scale)
+      : graph(own_graph), targets(static_cast<double>(batch.target_tokens)), scale(step_scale) {}
 
   grad::Graph& graph;
   double targets;  ///< of this micro-batch
