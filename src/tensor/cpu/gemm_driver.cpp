@@ -45,9 +45,9 @@ int64_t tile_elements(const MicroKernel& kernel) {
 /// Lengths of the blocks. The depth block and its steps decide the order of summation, so they depend on K and the
 /// kernel alone.
 struct Blocking {
-  int64_t depth;          ///< elements
-  int64_t depth_step;     ///< of one product of panels
-  int64_t row_panels;     ///< of A, packed together: with their sums half of an L2 cache
+  int64_t depth;       ///< elements
+  int64_t depth_step;  ///< of one product of panels
+  int64_t row_panels;  ///< of A, packed together: with their sums a quarter of an L2 cache, which neighbours may share
   int64_t column_panels;  ///< of B, used by all blocks of rows before the next: a share of the L3 cache
 
   Blocking(const MicroKernel& kernel, int64_t total_depth) {
@@ -58,7 +58,7 @@ struct Blocking {
     depth_step = kernel.padded_depth(divide_up(depth, steps));
     constexpr int64_t kColumnBlockBytes = int64_t{4} << 20;
     const int64_t sums = steps > 1 ? tile_elements(kernel) * static_cast<int64_t>(sizeof(float)) : 0;
-    row_panels = std::max<int64_t>(1, l2 / 2 / std::max<int64_t>(1, kernel.a_panel_bytes(depth) + sums));
+    row_panels = std::max<int64_t>(1, l2 / 4 / std::max<int64_t>(1, kernel.a_panel_bytes(depth) + sums));
     column_panels = std::max<int64_t>(1, kColumnBlockBytes / std::max<int64_t>(1, kernel.b_panel_bytes(depth)));
   }
 };
