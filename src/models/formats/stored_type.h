@@ -51,7 +51,7 @@ enum class Conversion { done, not_possible, out_of_range };
 /// floating point and integers convert to floating point, rounding to nearest; integers convert to integers where every
 /// value fits (`out_of_range` otherwise, with part of `target` written). Floating point to integer is `not_possible`,
 /// as are the types below 16 bits of floating point, complex numbers, and f16 as a target.
-/// Works on the OpenMP team.
+/// Works on every thread of the team.
 Conversion convert_elements(StoredType from, const std::byte* source, tensor::DType to, std::byte* target,
                             int64_t count);
 

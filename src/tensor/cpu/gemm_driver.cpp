@@ -256,6 +256,7 @@ class Part {
     float* data;
     int64_t stride;
     bool accumulate;  ///< there are some already
+    bool in_output;   ///< they stand where the output will
   };
 
   Sums sums_of(const Workspace& workspace, int64_t row_panel, int64_t column_panel, const Block& block,
@@ -264,11 +265,11 @@ class Part {
     if (sums_in_output()) {
       return {static_cast<float*>(epilogue_.out) + row_panel * kernel_.rows * epilogue_.out_stride +
                   column_panel * kernel_.columns,
-              epilogue_.out_stride, !first || epilogue_.accumulate};
+              epilogue_.out_stride, !first || epilogue_.accumulate, true};
     }
     return {workspace.sums + (row_panel - row_panels_.first) * kernel_.rows * sums_stride() +
                 (column_panel - block.columns.first) * kernel_.columns,
-            sums_stride(), !first};
+            sums_stride(), !first, false};
   }
 
   /// Whether all of the depth is in one block and its sums need not wait.
@@ -278,7 +279,7 @@ class Part {
   void multiply_tile(const Workspace& workspace, const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel,
                      int64_t column_panel, const Block& block, Range depth) const {
     alignas(64) std::array<float, kMaximumTile> tile;
-    Sums sums{tile.data(), kernel_.columns, false};
+    Sums sums{tile.data(), kernel_.columns, false, false};
     if (sums_in_output() || !is_whole(depth)) sums = sums_of(workspace, row_panel, column_panel, block, depth);
     multiply_panels(a_panel, b_panel, rows_of(row_panel).size(), depth.size(), sums.data, sums.stride,
                     columns_of(column_panel).size(), sums.accumulate);
@@ -288,13 +289,8 @@ class Part {
   /// Brings the sums of a block of depth, collected in `tile`, to where they belong.
   void deliver_tile(const Workspace& workspace, int64_t row_panel, int64_t column_panel, const Block& block,
                     Range depth, float* tile) const {
-    if (is_whole(depth)) {
-      const Sums sums{tile, kernel_.columns, false};
-      add_terms(workspace, row_panel, column_panel, block.rows, sums.data, sums.stride);
-      finish_tile(epilogue_, row_panel * kernel_.rows, column_panel * kernel_.columns, rows_of(row_panel).size(),
-                  columns_of(column_panel).size(), sums.data, sums.stride);
-      return;
-    }
+    if (is_whole(depth))
+      return finish(workspace, row_panel, column_panel, block, {tile, kernel_.columns, false, false});
     const Sums sums = sums_of(workspace, row_panel, column_panel, block, depth);
     TileEpilogue addition;
     addition.out = sums.data, addition.out_stride = sums.stride, addition.accumulate = sums.accumulate;
@@ -307,7 +303,7 @@ class Part {
   void finish(const Workspace& workspace, int64_t row_panel, int64_t column_panel, const Block& block,
               const Sums& sums) const {
     add_terms(workspace, row_panel, column_panel, block.rows, sums.data, sums.stride);
-    if (sums_in_output() && (epilogue_.accumulate || epilogue_.only_converts())) return;
+    if (sums.in_output && (epilogue_.accumulate || epilogue_.only_converts())) return;
     finish_tile(epilogue_, row_panel * kernel_.rows, column_panel * kernel_.columns, rows_of(row_panel).size(),
                 columns_of(column_panel).size(), sums.data, sums.stride);
   }

@@ -59,7 +59,7 @@ void expect_product(const MicroKernel& kernel, const Size& size, bool by_columns
 }
 
 TEST_P(Driver, MultipliesWholeMatrices) {
-  // Whole panels and ragged ones, a depth that the kernel can read in place and one that it cannot, several blocks.
+  // Whole panels and ragged ones, a depth of whole units and one that is padded, several steps and blocks.
   for (const Size& size : {Size{64, 64, 64}, Size{70, 96, 45}, Size{33, 75, 100}, Size{37, 2112, 40}}) {
     for (const bool by_columns : {false, true}) {
       for (const bool packed : {false, true}) expect_product(*GetParam(), size, by_columns, packed);
