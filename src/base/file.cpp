@@ -41,16 +41,8 @@ size_t regular_file_size(int descriptor, const filesystem::path& path) {
   return static_cast<size_t>(status.st_size);
 }
 
-void write_all(int descriptor, const char* data, size_t size, const filesystem::path& path) {
-  while (size > 0) {
-    const ssize_t written = ::write(descriptor, data, size);
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      throw Error("{}: cannot be written ({})", path.string(), reason());
-    }
-    data += written;
-    size -= static_cast<size_t>(written);
-  }
+void write_to_file(int descriptor, std::string_view bytes, const filesystem::path& path) {
+  if (!write_all(descriptor, bytes)) throw Error("{}: cannot be written ({})", path.string(), reason());
 }
 
 void sync_file(const filesystem::path& path) {
@@ -59,6 +51,16 @@ void sync_file(const filesystem::path& path) {
 }
 
 }  // namespace
+
+bool write_all(int descriptor, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
 
 MappedFile::MappedFile(const filesystem::path& path) : path_(path) {
   const Descriptor file{open_for_reading(path)};
@@ -111,14 +113,14 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::flush() {
-  write_all(descriptor_, buffer_.data(), buffer_.size(), path_);
+  write_to_file(descriptor_, buffer_, path_);
   buffer_.clear();
 }
 
 void AtomicFile::write(std::string_view text) {
   if (text.size() >= kBufferBytes) {
     flush();
-    write_all(descriptor_, text.data(), text.size(), path_);
+    write_to_file(descriptor_, text, path_);
     return;
   }
   buffer_.append(text);

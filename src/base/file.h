@@ -32,6 +32,9 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+/// Writes all the bytes to an open descriptor, on after signals (Ctrl+C) too. False where that fails; errno says why.
+bool write_all(int descriptor, std::string_view bytes);
+
 /// The whole file as a string. Throws Error naming the path.
 std::string read_file(const filesystem::path& path);
 

@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cmath>
+
+#include "base/file.h"
 
 namespace fledge::base {
 namespace {
@@ -17,12 +18,7 @@ constexpr size_t kBarColumns = 24;
 std::atomic<Progress*> active{nullptr};
 
 void write_to_standard_error(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(STDERR_FILENO, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return;  // Nobody reads any more; progress is not worth an error.
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
+  write_all(STDERR_FILENO, bytes);  // where nobody reads any more: progress is not worth an error
 }
 
 double steady_seconds() {

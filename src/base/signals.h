@@ -22,4 +22,7 @@ void throw_if_interrupted();
 /// Forgets a Ctrl+C: in a chat the first one stops the answer and the conversation goes on.
 void clear_interrupt();
 
+/// Waits until there is something to read (or its end, or a fault). False: the user asked to stop, now or before.
+bool wait_until_readable(int descriptor);
+
 }  // namespace fledge::base

@@ -65,7 +65,11 @@ void add_commands(CLI::App& app, Context& context) {
 int report(std::string_view sentence, int exit_code) {
   // Where all processes fail alike, the first one speaks and ends the others.
   if (tensor::launched_rank() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  std::fflush(stdout);
+  try {
+    flush_standard_output();
+  } catch (const base::Error&) {
+    // The sentence below matters more.
+  }
   const base::Terminal terminal = base::describe_terminal(2);
   fmt::print(stderr, "{} {}\n", base::styled("fledge:", base::Style::red, terminal), base::printable(sentence));
   tensor::abandon_processes(exit_code);

@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "base/signals.h"
+#include "cli/common.h"
 #include "infer/stop.h"
 
 namespace fledge::cli {
@@ -24,11 +25,11 @@ int utf8_length(unsigned char first) {
 
 /// 1: a byte; 0: the end; -1: Ctrl+C, or a fault.
 int read_byte(unsigned char& byte) {
-  while (true) {
-    if (base::interrupted()) return -1;
+  while (base::wait_until_readable(STDIN_FILENO)) {
     const ssize_t count = ::read(STDIN_FILENO, &byte, 1);
     if (count >= 0 || errno != EINTR) return static_cast<int>(count);
   }
+  return -1;
 }
 
 }  // namespace
@@ -99,11 +100,11 @@ InputKind ChatInput::read_line(std::string& line) {
   if (before != nullptr) uselocale(before);
   if (base::interrupted()) {
     base::clear_interrupt();
-    std::cout << "^C\n" << std::flush;
+    print("^C\n");
     return was_empty_ && !inside_block_ ? InputKind::interrupted : InputKind::dropped;
   }
   if (line.empty()) {
-    std::cout << "\n" << std::flush;
+    print("\n");
     return InputKind::end;
   }
   HistEvent event;

@@ -1,14 +1,17 @@
 #include "cli/common.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/progress.h"
@@ -17,6 +20,8 @@
 
 namespace fledge::cli {
 namespace {
+
+std::string unwritten;  ///< what print() got and standard output has not seen
 
 void show_log_line(base::LogLevel level, std::string_view line, bool quiet) {
   if (level == base::LogLevel::debug || (quiet && level != base::LogLevel::warning)) return;
@@ -67,13 +72,19 @@ void apply_common_options(const CommonOptions& common) {
   base::set_log_sink([quiet](base::LogLevel level, std::string_view line) { show_log_line(level, line, quiet); });
 }
 
+// Not the C library's stream: that one gives up, and forgets what it held, where Ctrl+C comes in the middle of a write.
 void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
-    throw base::Error("standard output cannot be written: {}", std::strerror(errno));
+  constexpr size_t kBufferBytes = size_t{64} << 10;
+  static const bool by_lines = isatty(STDOUT_FILENO) == 1;
+  unwritten.append(text);
+  if (unwritten.size() >= kBufferBytes || (by_lines && text.find('\n') != text.npos)) flush_standard_output();
 }
 
 void flush_standard_output() {
-  if (std::fflush(stdout) != 0) throw base::Error("standard output cannot be written: {}", std::strerror(errno));
+  const std::string text = std::exchange(unwritten, {});
+  if (!base::write_all(STDOUT_FILENO, text)) {
+    throw base::Error("standard output cannot be written: {}", std::strerror(errno));
+  }
 }
 
 }  // namespace fledge::cli

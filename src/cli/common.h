@@ -39,6 +39,7 @@ void apply_common_options(const CommonOptions& common);
 
 /// Writes results to standard output. Throws Error where that fails (a full disk).
 void print(std::string_view text);
+/// What was printed is read now: before a prompt, and at the end.
 void flush_standard_output();
 
 }  // namespace fledge::cli

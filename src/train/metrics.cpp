@@ -87,16 +87,10 @@ void MetricsWriter::write(int64_t step, const base::OrderedJson& values) {
   for (const auto& [key, value] : values.items()) record[key] = value;
   // dump() writes null for a number that JSON cannot hold.
   const std::string line = record.dump(-1, ' ', false, base::OrderedJson::error_handler_t::replace) + "\n";
-  std::string_view rest = line;
-  while (!rest.empty()) {
-    const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      const int fault = errno;
-      [[maybe_unused]] const int cut = ftruncate(descriptor_, size_);
-      throw base::Error("{}: cannot be written: {}", path_.string(), std::strerror(fault));
-    }
-    rest.remove_prefix(static_cast<size_t>(written));
+  if (!base::write_all(descriptor_, line)) {
+    const int fault = errno;
+    [[maybe_unused]] const int cut = ftruncate(descriptor_, size_);
+    throw base::Error("{}: cannot be written: {}", path_.string(), std::strerror(fault));
   }
   size_ += static_cast<int64_t>(line.size());
 }

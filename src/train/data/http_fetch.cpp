@@ -44,14 +44,8 @@ class PartialFile {
     size_ = 0;
   }
   void write(const char* data, size_t count) {
-    while (count > 0) {
-      const ssize_t written = ::write(descriptor_, data, count);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail("cannot be written");
-      data += written;
-      count -= static_cast<size_t>(written);
-      size_ += written;
-    }
+    if (!base::write_all(descriptor_, {data, count})) fail("cannot be written");
+    size_ += static_cast<int64_t>(count);
   }
   void sync() {
     if (::fsync(descriptor_) != 0) fail("cannot be synced");
