@@ -11,6 +11,9 @@ constexpr int kTile = 16;       ///< rows of a tile, and columns of a tile of su
 constexpr int kTileDepth = 32;  ///< bf16 elements of depth that one instruction takes
 constexpr int kTileSums = 2 * kTile;
 constexpr int64_t kTileRowBytes = 64;
+/// How far ahead packing and products of few rows ask for what they read from memory: the processor's own prefetcher
+/// stops at every page of 4 KiB, and follows few rows at a time.
+constexpr int64_t kPrefetchPanelBytes = 4096, kPrefetchRowBytes = 512;
 
 /// 2 x 2 tiles in plain C++, with the order of additions of TDPBF16PS (Intel's manual, volume 2): the products of even
 /// and those of odd depth are summed apart from zero, then both at once join the sum.
@@ -87,6 +90,10 @@ void step_through(Tiles& tiles, int64_t depth, const void* a_panel, const void* 
   const char* b = static_cast<const char*>(b_panel);
   for (int64_t k = 0; k < depth; k += kTileDepth, a += kTileSums * kTileRowBytes, b += kTile * kTileSums * 4) {
     if (upper) {
+#pragma GCC unroll 32
+      for (int line = 0; line < kTile * kTileSums * 4; line += 64) {
+        _mm_prefetch(b + kPrefetchPanelBytes + line, _MM_HINT_T0);
+      }
       tiles.step_upper(a, b);
     } else {
       tiles.step(a, b);
@@ -125,6 +132,11 @@ void pack_tile_rows(const PanelSource& source, const Element* data, uint32_t* pa
     for (int lane = 0; lane < 2 * kTile; lane += kBlock, panel += kBlock * kBlock) {
       __m512i rows[kBlock];
       if (along) {
+#pragma GCC unroll 16
+        for (int i = 0; i < kBlock; ++i) {
+          const Element* row = data + (lane + i) * source.lane_stride + k;
+          _mm_prefetch(reinterpret_cast<const char*>(row) + kPrefetchRowBytes, _MM_HINT_T0);
+        }
         load_block<Words::pairs>(source, data, lane, k, rows);
       } else {
 #pragma GCC unroll 16

@@ -5,7 +5,8 @@ namespace fledge::tensor::cpu::amx {
 namespace {
 
 /// The processor's tiles: sums in 0 to 3, A in 4 and 5, B in 6 and 7. The intrinsics of g++ 12 do not say that they
-/// read and write memory, so barriers say it for them.
+/// read and write memory, so barriers say it for them. A passes once for each column of panels, so it is loaded with
+/// the hint that leaves B in the L1 cache.
 class ProcessorTiles {
  public:
   static void configure() { ensure_tiles(TileShape::full); }
@@ -28,13 +29,13 @@ class ProcessorTiles {
   }
   static void step(const char* a, const char* b) {
     step_upper(a, b);
-    _tile_loadd(5, a + kTile * kTileRowBytes, kTileRowBytes);
+    _tile_stream_loadd(5, a + kTile * kTileRowBytes, kTileRowBytes);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
   static void step_upper(const char* a, const char* b) {
     _tile_loadd(6, b, kTileSums * 4);
-    _tile_loadd(4, a, kTileRowBytes);
+    _tile_stream_loadd(4, a, kTileRowBytes);
     _tile_dpbf16ps(0, 4, 6);
     _tile_loadd(7, b + kTile * 4, kTileSums * 4);
     _tile_dpbf16ps(1, 4, 7);

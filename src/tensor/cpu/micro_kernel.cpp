@@ -29,7 +29,7 @@ struct Entry {
 // Best first.
 constexpr std::array kEntries = {
     Entry{InstructionSet::amx, true,
-          MicroKernel{"amx_bf16", DType::bf16, DType::bf16, amx::kRows, amx::kColumns, 32, 2048, 256,
+          MicroKernel{"amx_bf16", DType::bf16, DType::bf16, amx::kRows, amx::kColumns, 32, 2048, 384,
                       pack_rows<amx::pack_a>, pack_columns<amx::pack_b>, amx::multiply, amx::release, amx::store_bf16}},
     Entry{InstructionSet::avx512_bf16, true,
           MicroKernel{"avx512_bf16", DType::bf16, DType::bf16, avx512_bf16::kRows, avx512_bf16::kColumns, 2, 2048, 2048,
@@ -70,7 +70,7 @@ constexpr MicroKernel kEmulatedAmx{"amx_emulated",
                                    amx::kColumns,
                                    32,
                                    2048,
-                                   256,
+                                   384,
                                    pack_rows<amx::pack_a>,
                                    pack_columns<amx::pack_b>,
                                    amx::multiply_emulated};

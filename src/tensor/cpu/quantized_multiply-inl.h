@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kWords = 8;
 constexpr int kWordBytes = 64;
+constexpr int64_t kPrefetchBytes = 6144;
 
 /// Four activations as one number.
 inline int32_t load_word(const int8_t* values) {
@@ -36,6 +37,7 @@ struct Kind {
   static constexpr bool kMinimum = false;     ///< values have a minimum
   static constexpr bool kOffset = true;       ///< numbers are stored with an offset
   static constexpr bool kBytes8 = false;      ///< numbers use all 8 bits
+  static constexpr bool kUnpacked = false;    ///< bytes and f32 scales that were made from one of the others
   static constexpr int64_t kHeaderBytes = 0;  ///< what stands before each block of 8 groups
 };
 
@@ -112,7 +114,8 @@ struct Q6_K : Kind {
 /// Numbers as bytes and scales in f32. Two of the flags are known, the others are not needed.
 template <class V, bool halves, bool minimum>
 struct Wide : Kind {
-  static constexpr bool kHalves = halves, kMinimum = minimum, kOffset = !minimum, kTwo = halves || minimum;
+  static constexpr bool kUnpacked = true, kHalves = halves, kMinimum = minimum, kOffset = !minimum,
+                        kTwo = halves || minimum;
   static constexpr int64_t kWeightBytes = 512, kGroupBytes = kTwo ? 640 : 576;
   template <int j>
   static typename V::Ints word(const uint8_t* weights) {
@@ -130,6 +133,18 @@ FLEDGE_INLINE void pass_header(int64_t group, int lane, const uint8_t*& weights,
     if (group % kSuperGroups != 0) return;
     block = Format::header(weights, lane);
     weights += Format::kHeaderBytes;
+  }
+}
+
+/// Asks for the numbers of a later group. Where memory answers late, the processor's own prefetcher, which stops at
+/// every page of 4 KiB, keeps too few lines on their way. What was unpacked is in the L2 cache already.
+template <class Format>
+FLEDGE_INLINE void prefetch_group(const uint8_t* weights) {
+  if constexpr (!Format::kUnpacked) {
+#pragma GCC unroll 10
+    for (int64_t line = 0; line < Format::kGroupBytes; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(weights + kPrefetchBytes + line), _MM_HINT_T0);
+    }
   }
 }
 
@@ -167,6 +182,7 @@ inline void multiply_lanes(const uint8_t* panel, int64_t groups, const Quantized
   for (int row = 0; row < kRows; ++row) totals[row] = V::zero();
   for (int64_t group = 0; group < groups; ++group, weights += Format::kGroupBytes) {
     pass_header<V, Format>(group, lane, weights, block);
+    if (lane == 0) prefetch_group<Format>(weights);
     typename V::Ints dots[kRows][kChains];
 #pragma GCC unroll 12
     for (int row = 0; row < kRows; ++row) {
@@ -261,6 +277,7 @@ void unpack_panel(const uint8_t* panel, int64_t groups, uint8_t* wide) {
     GroupScales<V> block{V::zero(), V::zero()};
     for (int64_t group = 0; group < groups; ++group, weights += Format::kGroupBytes, target += Target::kGroupBytes) {
       pass_header<V, Format>(group, lane, weights, block);
+      if (lane == 0) prefetch_group<Format>(weights);
       store_words<V, Format, 0>(weights + lane * 4, target + lane * 4);
       const GroupScales<V> scales = Format::scales(block, weights + Format::kWeightBytes, lane);
       V::store_floats(target + Target::kWeightBytes + lane * 4, scales.first);
