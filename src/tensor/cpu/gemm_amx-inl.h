@@ -14,6 +14,8 @@ constexpr int64_t kTileRowBytes = 64;
 /// How far ahead packing and products of few rows ask for what they read from memory: the processor's own prefetcher
 /// stops at every page of 4 KiB, and follows few rows at a time.
 constexpr int64_t kPrefetchPanelBytes = 4096, kPrefetchRowBytes = 512;
+/// Shorter panels (those of attention) do not stand one behind the other.
+constexpr int64_t kPrefetchDepth = 256;
 
 /// 2 x 2 tiles in plain C++, with the order of additions of TDPBF16PS (Intel's manual, volume 2): the products of even
 /// and those of odd depth are summed apart from zero, then both at once join the sum.
@@ -90,9 +92,11 @@ void step_through(Tiles& tiles, int64_t depth, const void* a_panel, const void* 
   const char* b = static_cast<const char*>(b_panel);
   for (int64_t k = 0; k < depth; k += kTileDepth, a += kTileSums * kTileRowBytes, b += kTile * kTileSums * 4) {
     if (upper) {
+      if (depth >= kPrefetchDepth) {
 #pragma GCC unroll 32
-      for (int line = 0; line < kTile * kTileSums * 4; line += 64) {
-        _mm_prefetch(b + kPrefetchPanelBytes + line, _MM_HINT_T0);
+        for (int line = 0; line < kTile * kTileSums * 4; line += 64) {
+          _mm_prefetch(b + kPrefetchPanelBytes + line, _MM_HINT_T0);
+        }
       }
       tiles.step_upper(a, b);
     } else {

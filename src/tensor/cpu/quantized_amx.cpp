@@ -64,53 +64,93 @@ class EmulatedTiles {
 thread_local int EmulatedTiles::depth_ = 0;
 
 /// Adds 16 rows' sums of a step to their totals.
-inline void add_scaled(const int32_t* sums, const int32_t* starts, __m512 weight_scale, const float* scales,
-                       float* totals) {
+[[gnu::always_inline]] inline void add_scaled(const int32_t* sums, const int32_t* starts, __m512 weight_scale,
+                                              const float* scales, __m512 (&totals)[kTile]) {
 #pragma GCC unroll 16
   for (int row = 0; row < kTile; ++row) {
     __m512i dot = _mm512_load_si512(sums + row * kPanelRows);
     if (starts != nullptr) dot = _mm512_add_epi32(dot, _mm512_set1_epi32(starts[row]));
     const __m512 scale = _mm512_mul_ps(weight_scale, _mm512_set1_ps(scales[row]));
-    const __m512 total = _mm512_load_ps(totals + row * kPanelRows);
-    _mm512_store_ps(totals + row * kPanelRows, _mm512_fmadd_ps(Vnni::to_floats(dot), scale, total));
+    totals[row] = _mm512_fmadd_ps(Vnni::to_floats(dot), scale, totals[row]);
   }
 }
+
+/// A panel times 16 of a chunk's kRows rows, whose totals stay in registers. The tiles are one group ahead of the
+/// vector unit, which otherwise would wait for each group's sums.
+template <class Tiles, class Format, int kRows>
+class TileProduct {
+ public:
+  TileProduct(const uint8_t* panel, int64_t groups, const QuantizedRows& activations, int first_row)
+      : panel_(panel), groups_(groups), activations_(activations), first_row_(first_row) {}
+
+  void run(float* sums, int64_t sums_stride) {
+    __m512 totals[kTile];
+#pragma GCC unroll 16
+    for (int row = 0; row < kTile; ++row) totals[row] = _mm512_setzero_ps();
+    if (groups_ > 0) multiply<0>(0);
+    for (int64_t group = 0; group < groups_; group += 2) {
+      if (group + 1 < groups_) multiply<1>(group + 1);
+      add<0>(group, totals);
+      if (group + 1 == groups_) break;
+      if (group + 2 < groups_) multiply<0>(group + 2);
+      add<1>(group + 1, totals);
+    }
+#pragma GCC unroll 16
+    for (int row = 0; row < kTile; ++row) _mm512_storeu_ps(sums + (first_row_ + row) * sums_stride, totals[row]);
+  }
+
+ private:
+  static constexpr int kSteps = Format::kHalves ? 2 : 1, kDepth = kGroup / kSteps;
+
+  const uint8_t* numbers(int64_t group) const {
+    return panel_ + group * Format::kGroupBytes;
+  }
+  int64_t rows_at(int64_t group) const {
+    return group * kRows + first_row_;
+  }
+
+  template <int slot>
+  [[gnu::always_inline]] void multiply(int64_t group) {
+    const int8_t* values = activations_.values + rows_at(group) * kGroup;
+    Tiles::template multiply<slot>(values, numbers(group), dots_[slot][0]);
+    if constexpr (kSteps == 2) {
+      Tiles::template multiply<slot>(values + kDepth, numbers(group) + kDepth / 4 * kWordBytes, dots_[slot][1]);
+    }
+  }
+
+  template <int slot>
+  [[gnu::always_inline]] void add(int64_t group, __m512 (&totals)[kTile]) const {
+    const GroupScales<Vnni> scales =
+        Format::scales(GroupScales<Vnni>{Vnni::zero(), Vnni::zero()}, numbers(group) + Format::kWeightBytes, 0);
+    const float* row_scales = activations_.scales + rows_at(group);
+#pragma GCC unroll 2
+    for (int step = 0; step < kSteps; ++step) {
+      const int32_t* starts =
+          Format::kOffset ? activations_.starts + (group * kSteps + step) * kRows + first_row_ : nullptr;
+      add_scaled(dots_[slot][step], starts, step == 0 ? scales.first : scales.second, row_scales, totals);
+    }
+    if constexpr (Format::kMinimum) {
+      const float* row_sums = activations_.sums + rows_at(group);
+#pragma GCC unroll 16
+      for (int row = 0; row < kTile; ++row) {
+        totals[row] = _mm512_fmadd_ps(scales.second, _mm512_set1_ps(row_sums[row]), totals[row]);
+      }
+    }
+  }
+
+  const uint8_t* panel_;
+  int64_t groups_;
+  const QuantizedRows& activations_;
+  int first_row_;
+  alignas(64) int32_t dots_[2][kSteps][kTile * kPanelRows];
+};
 
 template <class Tiles, class Format, int kRows>
 void multiply_tiles(const uint8_t* panel, int64_t groups, const QuantizedRows& activations, float* sums,
                     int64_t sums_stride) {
-  constexpr int kSteps = Format::kHalves ? 2 : 1, kDepth = kGroup / kSteps;
-  alignas(64) int32_t dots[2][kTile * kPanelRows];
-  alignas(64) float totals[kRows * kPanelRows];
-  memset(totals, 0, sizeof totals);
-  Tiles::template configure<kDepth>();
-  for (int64_t group = 0; group < groups; ++group) {
-    const uint8_t* numbers = panel + group * Format::kGroupBytes;
-    const GroupScales<Vnni> scales =
-        Format::scales(GroupScales<Vnni>{Vnni::zero(), Vnni::zero()}, numbers + Format::kWeightBytes, 0);
-    for (int tile = 0; tile < kRows; tile += kTile) {
-      const int8_t* values = activations.values + (group * kRows + tile) * kGroup;
-      const float* row_scales = activations.scales + group * kRows + tile;
-      Tiles::template multiply<0>(values, numbers, dots[0]);
-      if constexpr (kSteps == 2) {
-        Tiles::template multiply<1>(values + kDepth, numbers + kDepth / 4 * kWordBytes, dots[1]);
-      }
-      for (int step = 0; step < kSteps; ++step) {
-        const int32_t* starts = Format::kOffset ? activations.starts + (group * kSteps + step) * kRows + tile : nullptr;
-        add_scaled(dots[step], starts, step == 0 ? scales.first : scales.second, row_scales,
-                   totals + tile * kPanelRows);
-      }
-      if constexpr (Format::kMinimum) {
-        for (int row = tile; row < tile + kTile; ++row) {
-          const __m512 sum = _mm512_set1_ps(activations.sums[group * kRows + row]);
-          float* total = totals + row * kPanelRows;
-          _mm512_store_ps(total, _mm512_fmadd_ps(scales.second, sum, _mm512_load_ps(total)));
-        }
-      }
-    }
-  }
-  for (int row = 0; row < kRows; ++row) {
-    _mm512_storeu_ps(sums + row * sums_stride, _mm512_load_ps(totals + row * kPanelRows));
+  Tiles::template configure<(Format::kHalves ? kGroup / 2 : kGroup)>();
+  for (int row = 0; row < kRows; row += kTile) {
+    TileProduct<Tiles, Format, kRows>(panel, groups, activations, row).run(sums, sums_stride);
   }
 }
 
