@@ -20,6 +20,10 @@ void add_bench_command(CLI::App& app, Context& context) {
                    "A config.json, or a model; generate then uses its weights (default: GPT-2's 124M shape)")
       ->type_name("CONFIG|DIR")
       ->group("Model");
+  verb->add_option("--lora", options->lora, "train: only a LoRA of this rank, over a model with weights")
+      ->type_name("RANK")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 16))
+      ->group("Model");
   add_precision_option(*verb, options->precision, "auto");
   verb->add_option("--weights", options->weights, "matmul: block-quantized weights instead, of this type")
       ->check(CLI::IsMember({"q8_0", "q4_0", "q4_1", "q4_k", "q6_k"}))

@@ -13,12 +13,16 @@
 #include "cli/bench_report.h"
 #include "cli/common.h"
 #include "cli/loaded_model.h"
+#include "models/model_io.h"
+#include "models/store.h"
 #include "tensor/elementwise.h"
 #include "tensor/peak.h"
 #include "tensor/quantized_matmul.h"
 #include "tensor/random.h"
+#include "train/adapter_run.h"
 #include "train/objectives/masked_language.h"
 #include "train/objectives/next_token.h"
+#include "train/run_setup.h"
 #include "train/training_step.h"
 
 namespace fledge::cli {
@@ -51,6 +55,29 @@ models::LoadedModel make_benchmark_model(const std::string& source, bool trainab
   loaded.model->parameters().allocate(*loaded.memory, DType::f32, trainable);
   loaded.model->parameters().initialize(1);
   return loaded;
+}
+
+/// A model's own values, frozen, with a LoRA of random values on every linear layer of its blocks.
+struct AdaptedModel {
+  models::LoadedModel loaded;
+  std::unique_ptr<models::ModelAdapter> adapter;
+};
+
+AdaptedModel make_adapted_model(const BenchOptions& options, const train::Objective& objective, DType type) {
+  train::Recipe recipe;
+  recipe.model.path = options.model;
+  recipe.adapter.kind = "lora";
+  recipe.adapter.rank = *options.lora;
+  AdaptedModel result;
+  models::LoadedModel& loaded = result.loaded;
+  loaded.model = models::make_model(models::read_config(models::resolve_model(options.model)), options.model);
+  loaded.memory = std::make_unique<nn::Memory>();
+  result.adapter = train::add_adapter(recipe, *loaded.model);
+  train::keep_base(recipe, *loaded.model, type, loaded.memory->parameters);
+  loaded.model->parameters().allocate(*loaded.memory, DType::f32, true);
+  train::initialize_values(recipe, objective, *loaded.model);
+  result.adapter->initialize(1, *loaded.memory);
+  return result;
 }
 
 train::Batch random_batch(int64_t rows, int64_t tokens, int64_t vocabulary, tensor::Arena& arena) {
@@ -91,7 +118,14 @@ void mask_batch(train::Batch& batch, tensor::Arena& arena) {
 void bench_train(const BenchOptions& options) {
   const DType type = activation_type_of(options.precision);
   const int64_t batch_rows = options.batch.value_or(8), step_count = options.steps.value_or(10);
-  models::LoadedModel loaded = make_benchmark_model(options.model, true);
+  std::unique_ptr<train::Objective> objective = std::make_unique<train::NextToken>();
+  AdaptedModel adapted;
+  if (options.lora) {
+    adapted = make_adapted_model(options, *objective, type);
+  } else {
+    adapted.loaded = make_benchmark_model(options.model, true);
+  }
+  models::LoadedModel& loaded = adapted.loaded;
   models::LanguageModel& model = *loaded.model;
   if (options.sequence_length > model.context_length()) {
     throw base::UsageError("--seq {} is longer than the model's context of {}", options.sequence_length,
@@ -100,7 +134,6 @@ void bench_train(const BenchOptions& options) {
   if (!model.is_causal() && !model.predicts_tokens())
     throw base::UsageError("--model {}: an encoder is measured with masked tokens, and this one has no head for them",
                            options.model);
-  std::unique_ptr<train::Objective> objective = std::make_unique<train::NextToken>();
   if (!model.is_causal()) objective = std::make_unique<train::MaskedLanguage>(false);
   train::AdamW optimizer(model.parameters(), *loaded.memory, {}, 0, model.parameters().flat_size());
   const auto alone = tensor::make_single_process();
@@ -121,10 +154,16 @@ void bench_train(const BenchOptions& options) {
   }
   const ResourceUsage after = resource_usage_now();
   const double tokens = static_cast<double>(batch_rows * options.sequence_length);
-  const double flops = model.training_flops_per_token(options.sequence_length) * tokens / median(seconds);
+  double flops = model.training_flops_per_token(options.sequence_length) * tokens / median(seconds);
+  int64_t trained = model.parameters().element_count();
+  if (adapted.adapter) {
+    trained = adapted.adapter->parameter_count();
+    flops = train::adapted_flops(flops, model.parameters().element_count() - trained, trained);
+  }
   const double peak = tensor::measure_peak_flops(precision_of(type));
   report_numbers({{"what", "train"},
                   {"parameters", model.parameters().element_count()},
+                  {"trained_parameters", trained},
                   {"batch", batch_rows},
                   {"sequence_length", options.sequence_length},
                   {"dtype", std::string(tensor::name_of(type))},
@@ -215,6 +254,8 @@ void bench_matmul(const BenchOptions& options) {
 }  // namespace
 
 void run_bench(const BenchOptions& options, const CommonOptions&) {
+  if (options.lora && (options.what != "train" || options.model.empty()))
+    throw base::UsageError("--lora is for bench train, over the weights of a --model");
   if (options.what == "train") return bench_train(options);
   if (options.what == "generate") return bench_generate(options);
   bench_matmul(options);
