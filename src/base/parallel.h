@@ -21,9 +21,13 @@ bool in_parallel();
 /// sleep. Where another thread is using the team, the caller does all parts, in order.
 void run_parts(int64_t parts, int threads, void (*call)(const void* body, int64_t part), const void* body);
 
-/// Calls body(first, last) on contiguous parts of [0, count), one part per thread, in the calling thread when the work
-/// is smaller than `grain` items or when already inside of parallel work. The split depends on `count`, `grain` and
-/// the number of threads alone, so that a repeated run adds in the same order. The body must not throw.
+/// Parts for each thread where there is enough work: the cores of a shared machine may differ in speed by a factor of
+/// three from one second to the next, and with equal halves the slower one decides.
+constexpr int64_t kPartsPerThread = 4;
+
+/// Calls body(first, last) on contiguous parts of [0, count) of at least `grain` items, a few for each thread, in the
+/// calling thread when the work is smaller or when already inside of parallel work. The split depends on `count`,
+/// `grain` and the number of threads alone, so that a repeated run adds in the same order. The body must not throw.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (count <= 0) return;
@@ -33,13 +37,14 @@ void parallel_for(int64_t count, int64_t grain, const Body& body) {
     body(int64_t{0}, count);
     return;
   }
+  const int64_t parts = std::min(useful, threads * kPartsPerThread);
   const auto run_part = [&](int64_t part) {
-    const int64_t first = count * part / threads, last = count * (part + 1) / threads;
+    const int64_t first = count * part / parts, last = count * (part + 1) / parts;
     if (first < last) body(first, last);
   };
   using Part = decltype(run_part);
   run_parts(
-      threads, threads, [](const void* part_body, int64_t part) { (*static_cast<const Part*>(part_body))(part); },
+      parts, threads, [](const void* part_body, int64_t part) { (*static_cast<const Part*>(part_body))(part); },
       &run_part);
 }
 

@@ -10,8 +10,8 @@
 
 // The loops around the micro-kernel, after K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix
 // Multiplication" (2008): blocks of B's columns, blocks of the depth, blocks of A's rows that stay in the L2 cache, and
-// inside of those the panels. Each thread has a rectangle of the output to itself and packs what it needs, so threads
-// never wait for each other.
+// inside of those the panels. The output is cut into rectangles, a few for each thread; whoever takes one packs what it
+// needs, so threads never wait for each other, and the faster one takes more.
 namespace fledge::tensor::cpu {
 namespace {
 
@@ -63,21 +63,21 @@ struct Blocking {
   }
 };
 
-/// How many threads share the rows and how many the columns. Costs are counted in tiles per unit of depth: a thread
-/// multiplies rows * columns tiles, packs its rows, and reads (or packs) its columns.
+/// Into how many parts the rows are cut and into how many the columns. Costs are counted in tiles per unit of depth: a
+/// thread multiplies rows * columns tiles for a part, packs its rows, and reads (or packs) its columns.
 struct Grid {
   int64_t row_parts = 1, column_parts = 1;
 
-  Grid(int64_t row_panels, int64_t column_panels, int64_t threads) {
+  Grid(int64_t row_panels, int64_t column_panels, int64_t most_parts) {
     double best = 0;
-    for (int64_t parts = 1; parts <= threads; ++parts) {
+    for (int64_t parts = 1; parts <= most_parts; ++parts) {
       const auto rows = static_cast<double>(divide_up(row_panels, parts));
-      const auto columns = static_cast<double>(divide_up(column_panels, threads / parts));
+      const auto columns = static_cast<double>(divide_up(column_panels, most_parts / parts));
       const double cost = rows * columns + 0.25 * rows + 0.5 * columns;
       if (parts == 1 || cost < best) {
         best = cost;
         row_parts = parts;
-        column_parts = threads / parts;
+        column_parts = most_parts / parts;
       }
     }
   }
@@ -101,7 +101,7 @@ struct Workspace {
   float* tiles;            ///< sums of a column of tiles between the steps through a block of depth
 };
 
-/// One thread's rectangle of the output.
+/// A rectangle of the output.
 class Part {
  public:
   Part(const MicroKernel& kernel, const Product& product, const Blocking& blocking, Range row_panels,
@@ -352,11 +352,11 @@ void multiply(const MicroKernel& kernel, const Product& product) {
   const Blocking blocking(kernel, product.a.columns);
   const int64_t row_panels = divide_up(product.a.rows, kernel.rows);
   const int64_t column_panels = divide_up(product.b.columns, kernel.columns);
-  // Waking a thread costs some microseconds: at least a million multiplications for each.
+  // Waking a thread costs some microseconds: at least a million multiplications for each part.
   const double work = static_cast<double>(row_panels * kernel.rows) * static_cast<double>(product.a.columns) *
                       static_cast<double>(column_panels * kernel.columns);
   const int64_t useful = std::max<int64_t>(1, static_cast<int64_t>(work / 1e6));
-  const Grid grid(row_panels, column_panels, std::min<int64_t>(base::thread_count(), useful));
+  const Grid grid(row_panels, column_panels, std::min(base::thread_count() * base::kPartsPerThread, useful));
   const int64_t parts = grid.row_parts * grid.column_parts;
   const auto part = [&](int64_t index) {
     return Part(kernel, product, blocking, part_of(row_panels, index / grid.column_parts, grid.row_parts),
@@ -371,15 +371,14 @@ void multiply(const MicroKernel& kernel, const Product& product) {
     tiles_bytes = std::max(tiles_bytes, part(index).tiles_bytes());
   }
   const size_t each = a_bytes + b_bytes + term_bytes + sums_bytes + tiles_bytes;
-  std::byte* memory = workspace_memory(each * static_cast<size_t>(parts));
-  base::parallel_for(parts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t index = first; index < last; ++index) {
-      std::byte* own = memory + each * static_cast<size_t>(index);
-      std::byte* terms = own + a_bytes + b_bytes;
-      std::byte* sums = terms + term_bytes;
-      part(index).run(
-          {own, own + a_bytes, terms, reinterpret_cast<float*>(sums), reinterpret_cast<float*>(sums + sums_bytes)});
-    }
+  const bool alone = base::in_parallel();
+  std::byte* memory = workspace_memory(each * static_cast<size_t>(alone ? 1 : base::thread_count()));
+  base::parallel_dynamic(parts, [&](int64_t index) {
+    std::byte* own = memory + each * static_cast<size_t>(alone ? 0 : base::thread_index());
+    std::byte* terms = own + a_bytes + b_bytes;
+    std::byte* sums = terms + term_bytes;
+    part(index).run(
+        {own, own + a_bytes, terms, reinterpret_cast<float*>(sums), reinterpret_cast<float*>(sums + sums_bytes)});
   });
 }
 

@@ -15,8 +15,8 @@ namespace {
 constexpr int64_t kRunPanels = 16;
 /// Unpacked panels that stay in the L2 cache while all rows pass.
 constexpr size_t kUnpackedBytes = size_t{384} << 10;
-/// Waking a thread costs some microseconds: at least as many bytes of weights for each, times rows.
-constexpr int64_t kBytesPerThread = 24 << 10;
+/// Waking a thread costs some microseconds: at least as many bytes of weights for each part, times rows.
+constexpr int64_t kBytesPerPart = 24 << 10;
 
 int64_t divide_up(int64_t value, int64_t unit) {
   return (value + unit - 1) / unit;
@@ -123,28 +123,28 @@ class Group {
 
   void run() {
     const int64_t work = bytes_ * std::max<int64_t>(1, a_.rows / 4);
-    const int64_t threads = std::clamp<int64_t>(work / kBytesPerThread, 1, base::thread_count());
-    // Threads share the outputs; only where those are too few, the rows too.
-    const int64_t column_parts = std::min(threads, panels_);
+    const int64_t parts = std::clamp<int64_t>(work / kBytesPerPart, 1, base::thread_count() * base::kPartsPerThread);
+    // The outputs are cut; only where those are too few, the rows too.
+    const int64_t column_parts = std::min(parts, panels_);
     const int64_t chunks = divide_up(a_.rows, kernel_.maximum_rows);
-    const int64_t row_parts = std::clamp<int64_t>(threads / column_parts, 1, chunks);
+    const int64_t row_parts = std::clamp<int64_t>(parts / column_parts, 1, chunks);
     size_t form_bytes = 0;
     for (const QuantizedActivations& form : forms_) form_bytes += form.bytes();
-    const int64_t items = row_parts * column_parts;
-    std::byte* memory = workspace_memory(form_bytes + static_cast<size_t>(items) * unpacked_bytes_);
+    const bool alone = base::in_parallel();
+    const int spaces = alone ? 1 : base::thread_count();
+    std::byte* memory = workspace_memory(form_bytes + static_cast<size_t>(spaces) * unpacked_bytes_);
     for (QuantizedActivations& form : forms_) {
       form.use(memory);
       memory += form.bytes();
       quantize(form);
     }
-    base::parallel_for(items, 1, [&](int64_t first, int64_t last) {
-      for (int64_t item = first; item < last; ++item) {
-        const int64_t row_part = item / column_parts, column_part = item % column_parts;
-        const Range rows{chunks * row_part / row_parts * kernel_.maximum_rows,
-                         std::min(chunks * (row_part + 1) / row_parts * kernel_.maximum_rows, a_.rows)};
-        const Range panels{panels_ * column_part / column_parts, panels_ * (column_part + 1) / column_parts};
-        run_part(rows, panels, reinterpret_cast<uint8_t*>(memory + static_cast<size_t>(item) * unpacked_bytes_));
-      }
+    base::parallel_dynamic(row_parts * column_parts, [&](int64_t item) {
+      const int64_t row_part = item / column_parts, column_part = item % column_parts;
+      const Range rows{chunks * row_part / row_parts * kernel_.maximum_rows,
+                       std::min(chunks * (row_part + 1) / row_parts * kernel_.maximum_rows, a_.rows)};
+      const Range panels{panels_ * column_part / column_parts, panels_ * (column_part + 1) / column_parts};
+      const auto space = static_cast<size_t>(alone ? 0 : base::thread_index());
+      run_part(rows, panels, reinterpret_cast<uint8_t*>(memory + space * unpacked_bytes_));
       if (kernel_.release != nullptr) kernel_.release();
     });
   }
