@@ -4,72 +4,29 @@
 Prints one line of JSON with the names that `fledge bench train --json` uses. LD_PRELOAD of jemalloc is the caller's part
 (compare_train does it)."""
 
-import argparse
-import json
-import resource
-import statistics
-import time
-
 import torch
 
 import gpt2
+import training_run
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, help="config.json of a GPT-2")
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--seq", type=int, required=True)
-    parser.add_argument("--dtype", choices=["f32", "bf16"], default="bf16")
-    parser.add_argument("--steps", type=int, default=10, help="measured steps")
-    parser.add_argument("--warmup", type=int, default=3)
-    parser.add_argument("--eager", action="store_true", help="without torch.compile")
+    parser = training_run.make_parser(__doc__, "config.json of a GPT-2")
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
-
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
     config = gpt2.read_config(arguments.model)
     model = gpt2.GPT2(config).train()
-    optimizer = gpt2.adamw(model, 3e-4)
-    parameters = sum(p.numel() for p in model.parameters())
-    forward = model if arguments.eager else torch.compile(model)
-    shape = (arguments.batch, arguments.seq)
-
-    times, losses, faults = [], [], 0
-    for step in range(arguments.warmup + arguments.steps):
-        ids = torch.randint(config["vocab_size"], shape)
-        targets = torch.randint(config["vocab_size"], shape)
-        faults_before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arguments.dtype == "bf16"):
-            loss = forward(ids, targets)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-        if step >= arguments.warmup:
-            times.append(time.perf_counter() - start)
-            faults += resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults_before
-
+    result = training_run.measure(arguments, model, gpt2.adamw(model, 3e-4),
+                                  lambda: training_run.draw_next_tokens(arguments, config["vocab_size"]),
+                                  lambda forward, data: forward(*data))
     # 6 operations for each weight that multiplies a token, and 12 * L * C * T / 2 for causal attention
     # (Kaplan et al., "Scaling laws for neural language models", 2020, table 1).
     width, layers = config["n_embd"], config["n_layer"]
-    per_token = 6 * (parameters - config["n_positions"] * width) + 6 * layers * width * arguments.seq
-    speed = shape[0] * shape[1] / statistics.median(times)
-    print(json.dumps({
-        "program": f"PyTorch {torch.__version__} {'eager' if arguments.eager else 'compile'}",
-        "parameters": parameters,
-        "tokens_per_second": speed,
-        "gflops": per_token * speed / 1e9,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "minor_faults_per_step": faults / arguments.steps,
-        "first_loss": losses[0],
-        "loss": losses[-1],
-        "threads": torch.get_num_threads(),
-    }))
+    per_token = 6 * (result["parameters"] - config["n_positions"] * width) + 6 * layers * width * arguments.seq
+    training_run.show(result | {"gflops": per_token * result["tokens_per_second"] / 1e9})
 
 
 if __name__ == "__main__":
