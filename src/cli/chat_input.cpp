@@ -92,6 +92,7 @@ ChatInput::~ChatInput() {
 InputKind ChatInput::read_line(std::string& line) {
   line.clear();
   if (!editor_) return std::getline(std::cin, line) ? InputKind::line : InputKind::end;
+  flush_standard_output();  // the editor writes its prompt by another way
   const locale_t before = utf8_ != nullptr ? uselocale(utf8_) : nullptr;
   int count = 0;
   was_empty_ = true;

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/parallel.h"
 #include "tensor/cpu/attention_words.h"
+#include "tensor/cpu/parallel_spaces.h"
 #include "tensor/cpu_features.h"
 
 namespace fledge::tensor::cpu {
@@ -229,14 +229,11 @@ PanelStack Carver::take_panels(const MicroKernel& kernel, int64_t lanes, int64_t
 void parallel_with_workspace(int64_t count, size_t bytes, const std::function<void(int64_t, std::byte*)>& body) {
   // One set per calling thread: nobody else uses it while the call lasts.
   thread_local std::vector<Workspace> workspaces;
-  const bool nested = base::in_parallel();
-  const size_t wanted = nested ? 1 : static_cast<size_t>(base::thread_count());
+  const auto wanted = static_cast<size_t>(parallel_spaces());
   if (workspaces.size() < wanted) workspaces.resize(wanted);
   for (size_t i = 0; i < wanted; ++i) workspaces[i].grow(bytes);
   std::vector<Workspace>& shared = workspaces;
-  base::parallel_dynamic(count, [&](int64_t item) {
-    body(item, shared[nested ? 0 : static_cast<size_t>(base::thread_index())].memory());
-  });
+  parallel_in_spaces(count, [&](int64_t item, int space) { body(item, shared[static_cast<size_t>(space)].memory()); });
 }
 
 }  // namespace fledge::tensor::cpu

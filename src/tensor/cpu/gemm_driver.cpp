@@ -7,6 +7,7 @@
 
 #include "base/parallel.h"
 #include "tensor/arena.h"
+#include "tensor/cpu/parallel_spaces.h"
 
 // The loops around the micro-kernel, after K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix
 // Multiplication" (2008): blocks of B's columns, blocks of the depth, blocks of A's rows that stay in the L2 cache, and
@@ -371,10 +372,9 @@ void multiply(const MicroKernel& kernel, const Product& product) {
     tiles_bytes = std::max(tiles_bytes, part(index).tiles_bytes());
   }
   const size_t each = a_bytes + b_bytes + term_bytes + sums_bytes + tiles_bytes;
-  const bool alone = base::in_parallel();
-  std::byte* memory = workspace_memory(each * static_cast<size_t>(alone ? 1 : base::thread_count()));
-  base::parallel_dynamic(parts, [&](int64_t index) {
-    std::byte* own = memory + each * static_cast<size_t>(alone ? 0 : base::thread_index());
+  std::byte* memory = workspace_memory(each * static_cast<size_t>(parallel_spaces()));
+  parallel_in_spaces(parts, [&](int64_t index, int space) {
+    std::byte* own = memory + each * static_cast<size_t>(space);
     std::byte* terms = own + a_bytes + b_bytes;
     std::byte* sums = terms + term_bytes;
     part(index).run(

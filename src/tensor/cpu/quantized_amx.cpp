@@ -9,7 +9,7 @@ namespace {
 constexpr int kTile = 16;
 
 /// The processor's tiles: sums in 0 and 1, activations in 4 and 5, numbers in 6 and 7. A group is taken in one step of
-/// 32 or two of 16. Two slots, so that one step's tiles are loaded while the other's are multiplied.
+/// 32 or two of 16. Two slots, so that one group's tiles are loaded while the other's are multiplied.
 class ProcessorTiles {
  public:
   template <int depth>

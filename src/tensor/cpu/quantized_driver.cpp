@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "tensor/arena.h"
+#include "tensor/cpu/parallel_spaces.h"
 #include "tensor/cpu/quantized_activations.h"
 
 namespace fledge::tensor::cpu {
@@ -130,21 +131,18 @@ class Group {
     const int64_t row_parts = std::clamp<int64_t>(parts / column_parts, 1, chunks);
     size_t form_bytes = 0;
     for (const QuantizedActivations& form : forms_) form_bytes += form.bytes();
-    const bool alone = base::in_parallel();
-    const int spaces = alone ? 1 : base::thread_count();
-    std::byte* memory = workspace_memory(form_bytes + static_cast<size_t>(spaces) * unpacked_bytes_);
+    std::byte* memory = workspace_memory(form_bytes + static_cast<size_t>(parallel_spaces()) * unpacked_bytes_);
     for (QuantizedActivations& form : forms_) {
       form.use(memory);
       memory += form.bytes();
       quantize(form);
     }
-    base::parallel_dynamic(row_parts * column_parts, [&](int64_t item) {
+    parallel_in_spaces(row_parts * column_parts, [&](int64_t item, int space) {
       const int64_t row_part = item / column_parts, column_part = item % column_parts;
       const Range rows{chunks * row_part / row_parts * kernel_.maximum_rows,
                        std::min(chunks * (row_part + 1) / row_parts * kernel_.maximum_rows, a_.rows)};
       const Range panels{panels_ * column_part / column_parts, panels_ * (column_part + 1) / column_parts};
-      const auto space = static_cast<size_t>(alone ? 0 : base::thread_index());
-      run_part(rows, panels, reinterpret_cast<uint8_t*>(memory + space * unpacked_bytes_));
+      run_part(rows, panels, reinterpret_cast<uint8_t*>(memory + static_cast<size_t>(space) * unpacked_bytes_));
       if (kernel_.release != nullptr) kernel_.release();
     });
   }
