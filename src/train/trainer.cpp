@@ -106,7 +106,7 @@ RunPlan Trainer::plan() const {
   RunPlan plan;
   plan.parameters = model_parameters;
   plan.trained_parameters = model->parameters().trainable_count();
-  plan.steps = recipe_.steps;
+  plan.steps = recipe_.steps > 0 ? recipe_.steps : steps_of_epochs();
   plan.tokens_per_step = recipe_.tokens_per_step();
   plan.training_tokens = source_->training_tokens();
   plan.flops_per_step =
@@ -173,13 +173,17 @@ void Trainer::start(Session& session, bool resume) {
   session.state.recipe_identity = identity;
 }
 
+int64_t Trainer::steps_of_epochs() const {
+  const double windows = recipe_.epochs * static_cast<double>(source_->samples_per_epoch());
+  return static_cast<int64_t>(std::ceil(windows / static_cast<double>(recipe_.batch.sequences)));
+}
+
 /// The number of steps from epochs or, by measuring, from minutes.
 void Trainer::decide_steps(Session& session) {
   if (recipe_.steps > 0) return;
   int64_t steps = 0;
   if (recipe_.epochs > 0.0) {
-    const double windows = recipe_.epochs * static_cast<double>(source_->samples_per_epoch());
-    steps = static_cast<int64_t>(std::ceil(windows / static_cast<double>(recipe_.batch.sequences)));
+    steps = steps_of_epochs();
   } else {
     for (int64_t step = 0; step < kWarmUpSteps; ++step) train_step(session, step, 0.0);
     // The fastest one counts: another program's moment of work must not shorten the whole run.

@@ -92,6 +92,7 @@ class Trainer {
  private:
   struct Session;
   BatchPlan batch_plan() const;
+  int64_t steps_of_epochs() const;
   void decide_steps(Session& session);
   void open_run_folder(bool resume);
   void start(Session& session, bool resume);
