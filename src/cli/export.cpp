@@ -10,6 +10,12 @@ namespace {
 
 constexpr const char* kModelHelp = "Folder of the model or of a run, a GGUF file, or a name in the store";
 
+void add_own_head_option(CLI::App& verb, ExportOptions& options) {
+  verb.add_flag("--own-head", options.own_head,
+                "Where the head is the embedding, write it as a tensor of its own, so that it can be trained alone")
+      ->group("Output");
+}
+
 }  // namespace
 
 void add_import_command(CLI::App& app, Context& context) {
@@ -22,6 +28,7 @@ void add_import_command(CLI::App& app, Context& context) {
       ->type_name("DIR")
       ->required()
       ->group("Output");
+  add_own_head_option(*verb, *options);
   verb->callback([options, &context] { context.run = [options, &context] { run_export(*options, context.common); }; });
 }
 
@@ -44,6 +51,7 @@ void add_export_command(CLI::App& app, Context& context) {
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q4_k", "q6_k"}))
       ->group("Output");
+  add_own_head_option(*verb, *options);
   verb->callback([options, &context] { context.run = [options, &context] { run_export(*options, context.common); }; });
 }
 

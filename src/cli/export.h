@@ -15,7 +15,8 @@ struct ExportOptions {
   std::string model;  ///< a folder, a run, or a GGUF file
   std::string out;
   std::string to = "hf";
-  std::string type;  ///< of the matrices of a GGUF file; empty: as they are
+  std::string type;       ///< of the matrices of a GGUF file; empty: as they are
+  bool own_head = false;  ///< a head that is tied to the embedding becomes a tensor of its own
 };
 
 struct QuantizeOptions {

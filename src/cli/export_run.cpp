@@ -111,6 +111,9 @@ void run_export(const ExportOptions& options, const CommonOptions& common) {
   if (options.to == "hf" && !options.type.empty()) {
     throw base::UsageError("--type: says how a GGUF file is stored; give --to gguf with it");
   }
+  if (options.to == "gguf" && options.own_head) {
+    throw base::UsageError("--own-head: writes a Hugging Face folder; give --to hf with it");
+  }
   std::error_code error;
   if (std::filesystem::equivalent(options.model, options.out, error)) {
     throw base::UsageError("--out: {} is the model itself", options.out);
@@ -118,7 +121,7 @@ void run_export(const ExportOptions& options, const CommonOptions& common) {
   WorkProgress progress("write", common);
   models::GgufReport written;
   if (options.to == "hf") {
-    models::write_hugging_face(options.model, options.out, shown_in(progress));
+    models::write_hugging_face(options.model, options.out, shown_in(progress), options.own_head);
   } else {
     const models::GgufType* type = options.type.empty() ? nullptr : models::gguf_type_named(options.type);
     written = models::write_gguf(options.model, options.out, type, shown_in(progress));

@@ -15,6 +15,8 @@ using base::Json;
 using tensor::DType;
 using tensor::Tensor;
 
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kTokenizerConfigFile = "tokenizer_config.json";
 
 /// A model on its way into a GGUF file: metadata, and tensors in GGUF's names and order of rows.
@@ -174,8 +176,19 @@ const GgufType& fitting(const GgufType& type, const tensor::Shape& shape) {
   return gguf_type_of(type.blocks == BlockType::q4_k ? BlockType::q5_0 : BlockType::q8_0);
 }
 
+/// Says in a config.json that the head is no longer the embedding; false where it was not.
+bool untie(Json& config, const std::string& origin) {
+  const auto family = make_model(config, origin);
+  if (!family->predicts_tokens() || family->parameters().find(kEmbedding) == nullptr)
+    throw Error("{}: a model of the type {} has no head apart from its embedding", origin,
+                base::json_get<std::string>(config, "model_type", "", origin));
+  if (family->parameters().find(kHead) != nullptr) return false;
+  config["tie_word_embeddings"] = false;
+  return true;
+}
+
 void write_folder_of_gguf(const std::filesystem::path& path, const std::filesystem::path& folder,
-                          const ConvertProgress& on_progress) {
+                          const ConvertProgress& on_progress, bool own_head) {
   const GgufReader file = GgufReader::open(path);
   Json config = config_of_gguf(file);
   const GgufNames names = GgufNames::of_model_type(config["model_type"].get<std::string>(), file.origin());
@@ -196,6 +209,11 @@ void write_folder_of_gguf(const std::filesystem::path& path, const std::filesyst
     narrow = narrow || is_bf16;
     plans.push_back({mapping->name, is_bf16 ? DType::bf16 : DType::f32, shape});
     source[mapping->name] = {tensor.name, mapping->change};
+    if (mapping->name != kEmbedding || !own_head || !untie(config, file.origin())) continue;
+    TensorPlan head = plans.back();
+    head.name = kHead;
+    plans.push_back(head);
+    source[kHead] = source[kEmbedding];
   }
   if (names.architecture() == "bert") {
     // The file does not have the pooler, and a folder of BertModel must.
@@ -229,7 +247,7 @@ void write_folder_of_gguf(const std::filesystem::path& path, const std::filesyst
 }
 
 void write_folder_of_folder(const std::filesystem::path& path, const std::filesystem::path& folder,
-                            const ConvertProgress& on_progress) {
+                            const ConvertProgress& on_progress, bool own_head) {
   const ModelFolder source = ModelFolder::open(path);
   const SafetensorsReader weights = source.weights();
   for (const char* name :
@@ -250,13 +268,22 @@ void write_folder_of_folder(const std::filesystem::path& path, const std::filesy
       throw Error("{}: tensor {} is stored as {}, which is not written", weights.origin(), quoted_name(name),
                   name_of(stored.type));
     }
-    plans.push_back({name, *dtype, stored.shape});
+    if (name != kHead || !own_head) plans.push_back({name, *dtype, stored.shape});
+  }
+  Json config = source.config();
+  const bool copies_head = own_head && untie(config, source.config_origin());
+  if (own_head) {
+    // Some files hold a tied head all the same.
+    const char* const stored = copies_head ? kEmbedding : kHead;
+    plans.push_back({kHead, *dtype_of(weights.info(stored).type), weights.info(stored).shape});
+    write_pretty_json(folder / kConfigFile, config);
   }
   sort_for_alignment(plans);
   SafetensorsWriter writer(folder / kWeightsFile, plans, {{"format", "pt"}});
   int64_t done = 0;
   for (const TensorPlan& plan : plans) {
-    writer.write(plan.name, weights.tensor(plan.name, arena));
+    const bool is_copy = copies_head && plan.name == kHead;
+    writer.write(plan.name, weights.tensor(is_copy ? kEmbedding : plan.name, arena));
     if (on_progress) on_progress(++done, static_cast<int64_t>(plans.size()));
   }
   writer.commit();
@@ -321,13 +348,13 @@ GgufReport write_gguf(const std::filesystem::path& model, const std::filesystem:
 }
 
 void write_hugging_face(const std::filesystem::path& model, const std::filesystem::path& folder,
-                        const ConvertProgress& on_progress) {
+                        const ConvertProgress& on_progress, bool own_head) {
   const std::filesystem::path place = resolve_model_folder(model), file = find_gguf(place);
   base::write_folder(folder, [&](const std::filesystem::path& fresh) {
     if (file.empty()) {
-      write_folder_of_folder(place, fresh, on_progress);
+      write_folder_of_folder(place, fresh, on_progress, own_head);
     } else {
-      write_folder_of_gguf(file, fresh, on_progress);
+      write_folder_of_gguf(file, fresh, on_progress, own_head);
     }
   });
 }

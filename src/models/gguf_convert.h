@@ -15,9 +15,10 @@ using ConvertProgress = std::function<void(int64_t done, int64_t total)>;
 /// Writes a model (what resolve_model() finds: a GGUF file, or a folder of either kind) as a Hugging Face folder:
 /// config.json, model.safetensors in one file, generation_config.json and the tokenizer. Tensors in bf16 stay bf16;
 /// everything else that a GGUF file holds becomes f32. A BERT gets a pooler of zeros, which the file does not have.
-/// An older folder of that name is replaced when the new one is whole.
+/// An older folder of that name is replaced when the new one is whole. With `own_head`, a head that is tied to the
+/// embedding becomes a tensor of its own with the same values; throws Error for a family that has none.
 void write_hugging_face(const std::filesystem::path& model, const std::filesystem::path& folder,
-                        const ConvertProgress& on_progress = {});
+                        const ConvertProgress& on_progress = {}, bool own_head = false);
 
 /// The type of a tensor in a GGUF file.
 struct GgufChoice {

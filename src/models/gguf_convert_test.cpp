@@ -48,6 +48,24 @@ TEST_F(GgufConvertTest, Gpt2ComesBackBitForBit) {
   expect_same_values(*original.model, *again.model);
 }
 
+TEST_F(GgufConvertTest, AHeadOfItsOwnComputesTheSame) {
+  const std::filesystem::path tied = std::filesystem::path(FLEDGE_REFERENCE_DIR) / "qwen2";
+  write_gguf(tied, folder_ / "model.gguf", nullptr);
+  for (const auto& source : {tied, folder_ / "model.gguf"}) {
+    write_hugging_face(source, folder_ / "untied", {}, true);
+    const LoadedModel before = load_model(source, tensor::DType::f32, true);
+    const LoadedModel after = load_model(folder_ / "untied", tensor::DType::f32, true);
+    const grad::Parameter* head = after.model->parameters().find("lm_head.weight");
+    ASSERT_NE(head, nullptr);
+    EXPECT_EQ(head->value().to_vector<float>(), before.model->head().weight->value().to_vector<float>());
+    EXPECT_EQ(before.model->parameters().find("lm_head.weight"), nullptr);
+    // One that has it already is copied as it is.
+    write_hugging_face(folder_ / "untied", folder_ / "again", {}, true);
+    expect_same_values(*after.model, *load_model(folder_ / "again", tensor::DType::f32, true).model);
+  }
+  EXPECT_THROW(write_hugging_face(kGpt2, folder_ / "none", {}, true), base::Error);
+}
+
 TEST_F(GgufConvertTest, TheSameModelGivesTheSameBytes) {
   write_gguf(kGpt2, folder_ / "a.gguf", gguf_type_named("f16"));
   write_gguf(kGpt2, folder_ / "b.gguf", gguf_type_named("f16"));
