@@ -40,6 +40,7 @@ struct DataInspectOptions {
   std::string objective = "chat", train_on = "all";
   int64_t sequence_length = 0;  ///< 0: the model's context
   int64_t examples = 3;
+  bool strict = false;  ///< stop at the first record that cannot be used
   bool json = false;
 };
 

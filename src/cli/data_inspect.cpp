@@ -131,6 +131,7 @@ void run_data_inspect(const DataInspectOptions& options, const CommonOptions& co
   settings.purpose = purpose_named(options.objective);
   settings.turns = options.train_on == "last" ? train::TrainedTurns::last : train::TrainedTurns::all;
   settings.examples = options.examples;
+  settings.strict = options.strict;
   settings.sequence_length = options.sequence_length;
   train::ChatInspection result;
   {
@@ -182,6 +183,9 @@ void add_data_inspect_command(CLI::App& parent, Context& context) {
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, int64_t{1000000}))
       ->group("Output");
+  verb->add_flag("--strict", options->strict,
+                 "Stop at the first record that cannot be used, as `fledge train --strict` does")
+      ->group("Input");
   add_json_option(*verb, options->json, "Everything as one JSON object");
   verb->callback(
       [options, &context] { context.run = [options, &context] { run_data_inspect(*options, context.common); }; });

@@ -28,6 +28,9 @@ void add_train_command(CLI::App& app, Context& context) {
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false)
       ->group("Recipe");
+  verb->add_flag("--strict", options->strict,
+                 "Stop at the first record of a chat file that cannot be used: --set data.strict=true")
+      ->group("Recipe");
   verb->add_flag("--keys", options->keys, "List every key with its default, range and meaning, and stop")
       ->group("Recipe");
   verb->add_flag("--markdown", options->markdown, "With --keys: as a Markdown table")->group("Recipe");
@@ -43,6 +46,7 @@ void add_train_command(CLI::App& app, Context& context) {
       if (options->keys) return show_recipe_keys(options->markdown);
       if (options->recipe.empty())
         throw base::UsageError("`fledge train` needs RECIPE.toml, for example recipes/gpt2-austen.toml");
+      if (options->strict) options->overrides.emplace_back("data.strict=true");
       run_train(*options, context.common);
     };
   });

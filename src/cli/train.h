@@ -15,6 +15,7 @@ struct CommonOptions;
 struct TrainOptions {
   std::string recipe;
   std::vector<std::string> overrides;  ///< KEY=VALUE
+  bool strict = false;                 ///< data.strict=true
   bool resume = false;                 ///< go on from the newest checkpoint in the run's folder
   bool dry_run = false;                ///< say what the run needs, and stop
   bool json = false;                   ///< one JSON object for each metrics record, or for the plan

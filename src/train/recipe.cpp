@@ -239,6 +239,9 @@ void check_data(const Recipe& recipe, std::string_view origin) {
                      origin, kind);
   if (!learns_chats && !data.add_tokens.empty())
     throw UsageError("{}: data.add_tokens has a meaning for chats alone, and objective.kind is \"{}\"", origin, kind);
+  if (!learns_chats && kind != "classify" && !data.val_path.empty())
+    throw UsageError("{}: data.val_path has a meaning for chats and labels alone, and objective.kind is \"{}\"", origin,
+                     kind);
   if (recipe.samples.every > 0 && recipe.samples.prompts.empty())
     throw UsageError("{}: samples.every = {} needs samples.prompts, a list of beginnings", origin,
                      recipe.samples.every);

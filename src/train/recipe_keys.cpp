@@ -112,7 +112,8 @@ std::vector<RecipeKey> make_keys() {
        "Special tokens to add to the vocabulary for a chat template. Their rows of the embedding begin as the mean of "
        "the others.");
   text("data.val_path", FLEDGE_MEMBER(data.val_path), {},
-       "classify: a file of examples for validation, instead of a share of data.path.");
+       "A chat file, or for classify a file of examples, that is held out for validation instead of a share of "
+       "data.path.");
   text(
       "data.text_column", FLEDGE_MEMBER(data.text_column), {},
       "classify: the column of the text; with objective.task = \"tokens\" of words, as a list or with spaces between.");

@@ -128,15 +128,17 @@ void prepare_recipe_chats(const Recipe& recipe, ChatPurpose purpose, const ChatM
     return fmt::format("{} {} {}", path.string(), size,
                        std::filesystem::last_write_time(path).time_since_epoch().count());
   };
-  const std::string source =
+  std::string source =
       fmt::format("chats {}\npurpose {}\ntokenizer {}\ntemplate {:016x}\ntrain_on {}\nstrict {}\nval_fraction {}\n",
                   stamp(recipe.data.path), static_cast<int>(purpose), tokenizer_hash(*model.tokenizer),
                   base::stable_hash(model.chat_template->source()), recipe.chat.train_on, recipe.data.strict,
                   recipe.data.val_fraction);
+  if (!recipe.data.val_path.empty()) source += "validation " + stamp(recipe.data.val_path) + "\n";
   std::error_code error;
   if (std::filesystem::exists(folder / kSourceFile, error) && base::read_file(folder / kSourceFile) == source) return;
   PrepareChatOptions options;
   options.inputs = {recipe.data.path};
+  if (!recipe.data.val_path.empty()) options.validation_inputs = {recipe.data.val_path};
   options.out = folder;
   options.reading = {purpose, recipe.data.strict};
   options.turns = recipe.chat.train_on == "last" ? TrainedTurns::last : TrainedTurns::all;

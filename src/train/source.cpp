@@ -1,5 +1,7 @@
 #include "train/source.h"
 
+#include "base/error.h"
+#include "base/toml.h"
 #include "train/chat_source.h"
 #include "train/labelled_source.h"
 #include "train/masked_source.h"
@@ -13,7 +15,11 @@ std::unique_ptr<BatchSource> make_source(const Recipe& recipe, const std::filesy
   if (const auto purpose = chat_purpose_of(recipe.objective.kind)) {
     const ChatModel model = open_chat_model(recipe.model.path, recipe.chat.template_name, recipe.data.add_tokens);
     std::filesystem::path folder = recipe.data.path;
-    if (!std::filesystem::is_directory(folder)) {
+    if (std::filesystem::is_directory(folder)) {
+      if (!recipe.data.val_path.empty())
+        throw base::UsageError("data.val_path = {} has no meaning beside {}, which holds prepared chats with its own",
+                               base::toml_quoted(recipe.data.val_path), folder.string());
+    } else {
       folder = run_folder / "data";
       if (processes.rank() == 0) prepare_recipe_chats(recipe, *purpose, model, folder);
       processes.barrier();

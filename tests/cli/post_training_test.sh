@@ -74,9 +74,12 @@ every = 20
 every = 20
 keep_last = 10
 RECIPE
-run train sft.toml --set data.strict=true --set run.out=strict
-expect_code 1
-expect_sentence "chats.jsonl, line 121"
+for command in "train sft.toml --strict --set run.out=strict" \
+  "data inspect chats.jsonl --strict --model runs/base --template zephyr"; do
+  run $command
+  expect_code 1
+  expect_sentence "chats.jsonl, line 121"
+done
 run train sft.toml --dry-run
 expect_code 0
 kept=$(grep -i activations <<<"$out")
@@ -149,7 +152,16 @@ run train dpo.toml --set run.out=dpo_resumed --resume
 expect_code 0
 cmp -s dpo_resumed/checkpoints/step-000030/model.safetensors dpo/checkpoints/step-000030/model.safetensors || fail "a resumed preference run differs"
 
+# Preferences are measured on a file of their own.
+head -20 pairs.jsonl >held_out.jsonl
+run train dpo.toml --set data.val_path=held_out.jsonl --set run.out=held-out
+expect_code 0
+expect_in err "60 pairs in"
+
 # Mistakes, each one sentence.
+run train base.toml --set data.val_path=held_out.jsonl --set run.out=wrong
+expect_code 2
+expect_sentence "data.val_path"
 run train dpo.toml --set data=chats.jsonl --set run.out=wrong
 expect_code 1
 expect_sentence "no preferences"

@@ -34,7 +34,8 @@ class Inspection {
   }
 
   ChatInspection run(const std::filesystem::path& file) {
-    ChatReader reader(file, {options_.purpose, false});
+    file_ = file.string();
+    ChatReader reader(file, {options_.purpose, options_.strict});
     const auto size = static_cast<int64_t>(std::filesystem::file_size(file));
     ChatExample example;
     while (reader.next(example)) {
@@ -80,6 +81,7 @@ class Inspection {
 
   void add(const Item& item) {
     if (!item.fault.empty()) {
+      if (options_.strict) throw base::Error("{}, {}: {}", file_, item.title, item.fault);
       (item.is_ambiguous ? result_.ambiguous : result_.refused) += 1;
       if (first_fault_.empty()) first_fault_ = item.title + ": " + item.fault;
       return;
@@ -152,7 +154,7 @@ class Inspection {
   std::vector<std::string> titles_;
   std::unordered_set<uint64_t> hashes_;
   std::set<int32_t> ends_;
-  std::string first_fault_;
+  std::string file_, first_fault_;
 };
 
 }  // namespace

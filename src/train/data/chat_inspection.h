@@ -17,6 +17,7 @@ struct ChatInspectionOptions {
   TrainedTurns turns = TrainedTurns::all;
   int64_t examples = 3;         ///< that are shown
   int64_t sequence_length = 0;  ///< of training; 0: the model's context
+  bool strict = false;          ///< the first record that cannot be used is an error
   std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -32,33 +33,21 @@ class Preparation {
         tokens_(model.tokenizer, model.chat_template, options.turns) {}
 
   void run() {
-    PrepareProgress progress;
-    for (const auto& path : options_.inputs) {
-      std::error_code error;
-      const auto size = std::filesystem::file_size(path, error);
-      if (!error) progress.bytes_total += static_cast<int64_t>(size);
-    }
-    int64_t before = 0;
-    for (const auto& path : options_.inputs) {
-      ChatReader reader(path, options_.reading);
-      ChatExample example;
-      while (reader.next(example)) {
-        items_.push_back({std::move(example), reader.place(), {}, {}});
-        if (items_.size() < kBlock) continue;
-        flush();
-        progress.bytes_done = before + reader.bytes_read();
-        progress.documents = examples_;
-        progress.tokens = written_tokens_;
-        if (options_.progress) options_.progress(progress);
+    for (const auto* paths : {&options_.inputs, &options_.validation_inputs}) {
+      for (const auto& path : *paths) {
+        std::error_code error;
+        const auto size = std::filesystem::file_size(path, error);
+        if (!error) progress_.bytes_total += static_cast<int64_t>(size);
       }
-      before += reader.bytes_read();
-      add(reader.report());
     }
-    flush();
-    if (examples_ > 0) return;
-    if (!report_.first_faults.empty())
-      throw base::Error("no record can be used; the first: {}", report_.first_faults.front());
-    throw base::Error("{}: there is nothing to learn in it", options_.inputs.front().string());
+    for (const auto& path : options_.inputs) read(path);
+    require_examples(options_.inputs.front());
+    if (options_.validation_inputs.empty()) return;
+    all_held_out_ = true;
+    const int64_t of_training = std::exchange(examples_, 0);
+    for (const auto& path : options_.validation_inputs) read(path);
+    require_examples(options_.validation_inputs.front());
+    examples_ += of_training;
   }
 
   std::vector<std::string> notes() const {
@@ -85,6 +74,38 @@ class Preparation {
   }
   void keep_fault(const std::string& fault) {
     if (report_.first_faults.size() < 5) report_.first_faults.push_back(fault);
+  }
+
+  void read(const std::filesystem::path& path) {
+    ChatReader reader(path, options_.reading);
+    ChatExample example;
+    while (reader.next(example)) {
+      items_.push_back({std::move(example), reader.place(), {}, {}});
+      if (items_.size() < kBlock) continue;
+      flush();
+      progress_.bytes_done = bytes_before_ + reader.bytes_read();
+      progress_.documents = examples_;
+      progress_.tokens = written_tokens_;
+      if (options_.progress) options_.progress(progress_);
+    }
+    flush();
+    bytes_before_ += reader.bytes_read();
+    add(reader.report());
+  }
+
+  void require_examples(const std::filesystem::path& path) const {
+    if (examples_ > 0) return;
+    if (!report_.first_faults.empty())
+      throw base::Error("no record can be used; the first: {}", report_.first_faults.front());
+    throw base::Error("{}: there is nothing to learn in it", path.string());
+  }
+
+  /// Where the next example belongs.
+  const char* next_split() const {
+    const bool held_out = options_.validation_inputs.empty()
+                              ? is_validation_document(examples_, options_.validation_fraction)
+                              : all_held_out_;
+    return held_out ? kValidationSplit : kTrainSplit;
   }
 
   /// The question of one example with the answer to another.
@@ -127,10 +148,8 @@ class Preparation {
       keep_fault(item.fault);
       return;
     }
-    const char* split =
-        is_validation_document(examples_, options_.validation_fraction) ? kValidationSplit : kTrainSplit;
     const int32_t label = item.example.is_desirable ? (*item.example.is_desirable ? 1 : 0) : -1;
-    writer_.append(split, item.sequences, label);
+    writer_.append(next_split(), item.sequences, label);
     ++examples_;
     bool is_open = false;
     for (const ChatTokens& tokens : item.sequences) {
@@ -158,6 +177,9 @@ class Preparation {
   std::vector<Item> items_;
   ChatReadReport report_;
   std::set<int32_t> ends_;
+  PrepareProgress progress_;
+  int64_t bytes_before_ = 0;   ///< of files that were read
+  bool all_held_out_ = false;  ///< validation_inputs are read
   int64_t examples_ = 0, written_tokens_ = 0, open_ends_ = 0;
 };
 

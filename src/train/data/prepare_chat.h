@@ -12,6 +12,7 @@ namespace fledge::train {
 
 struct PrepareChatOptions {
   std::vector<std::filesystem::path> inputs;
+  std::vector<std::filesystem::path> validation_inputs;  ///< held out whole, instead of a share of the inputs
   std::filesystem::path out;
   ChatReadOptions reading;
   TrainedTurns turns = TrainedTurns::all;

@@ -78,6 +78,17 @@ TEST_F(PrepareChat, WritesConversationsThatCanBeReadBack) {
   EXPECT_EQ(nn::Tokenizer::load(folder_ / "prepared").end_token(), chat_tokenizer()->end_token());
 }
 
+TEST_F(PrepareChat, HoldsOutAFileOfItsOwn) {
+  PrepareChatOptions with_file = options(many(30));
+  base::write_file(folder_ / "held_out.jsonl", many(4));
+  with_file.validation_inputs = {folder_ / "held_out.jsonl"};
+  const ChatIndex index = prepare_chat(with_file, model());
+  EXPECT_EQ(index.splits.at(kTrainSplit).examples, 30);
+  EXPECT_EQ(index.splits.at(kValidationSplit).examples, 4);
+  base::write_file(folder_ / "held_out.jsonl", "\n");
+  EXPECT_THROW(prepare_chat(with_file, model()), base::Error);
+}
+
 TEST_F(PrepareChat, GivesTheSameBytesOnAnyNumberOfThreads) {
   const int threads = base::thread_count();
   std::vector<std::string> results;
