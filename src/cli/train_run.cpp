@@ -138,9 +138,10 @@ class RunDisplay : public train::TrainingObserver {
 
   void on_note(const std::string& text) override { progress_->note(text); }
 
-  void on_sample(int64_t step, const std::string& prompt, const std::string& text) override {
-    if (json_) print_record({{"step", step}, {"prompt", prompt}, {"sample", text}});
-    progress_->note(fmt::format("step {}, sample: {}{}", step, prompt, text));
+  void on_sample(int64_t step, const train::Sample& sample) override {
+    if (json_) print_record({{"step", step}, {"prompt", sample.prompt}, {"sample", sample.text}});
+    const char* const arrow = sample.is_answer ? " -> " : "";
+    progress_->note(fmt::format("step {}, sample: {}{}{}", step, sample.prompt, arrow, sample.text));
   }
 
   void on_checkpoint(int64_t step, const std::filesystem::path& folder) override {

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/terminal.h"
+#include "nn/text/chat_encoder.h"
+#include "nn/text/chat_template.h"
 #include "train/data/chat_row.h"
 #include "train/data/token_data.h"
 #include "train/data/tokenizer_adapter.h"
@@ -74,6 +76,19 @@ ChatSource::Part ChatSource::make_part(const char* name, int64_t context_length,
   }
   part.plan = std::make_unique<PackPlan>(lengths, length_, seed);
   return part;
+}
+
+std::vector<int32_t> ChatSource::sample_prompt(const std::string& text) const {
+  const auto chat_template = nn::ChatTemplate::load(folder_);
+  if (!chat_template) throw base::Error("{}: the prepared chats have no chat template", folder_.string());
+  const base::OrderedJson messages = {{{"role", "user"}, {"content", text}}};
+  return nn::ChatEncoder(*chat_template, *tokenizer_).encode(messages, {}, {.add_generation_prompt = true}).ids;
+}
+
+std::vector<int32_t> ChatSource::sample_ends() const {
+  std::vector<int32_t> ends = data_.index().end_of_turn;
+  ends.push_back(end_of_text_id_);
+  return ends;
 }
 
 int64_t ChatSource::training_tokens() const {

@@ -33,6 +33,8 @@ class ChatSource : public BatchSource {
   const nn::Tokenizer& tokenizer() const override { return *tokenizer_; }
   const std::filesystem::path& tokenizer_folder() const override { return folder_; }
   int32_t end_of_text_id() const override { return end_of_text_id_; }
+  std::vector<int32_t> sample_prompt(const std::string& text) const override;
+  std::vector<int32_t> sample_ends() const override;
   std::string identity() const override { return data_.index().text(); }
   int64_t training_tokens() const override;
   int64_t samples_per_epoch() const override { return training_.plan->rows(); }

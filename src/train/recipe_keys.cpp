@@ -248,7 +248,8 @@ std::vector<RecipeKey> make_keys() {
          "Batches in one validation. 0: all of the validation data.");
 
   number("samples.every", FLEDGE_MEMBER(samples.every), 0, kMany, "Steps between samples of text. 0: none.");
-  text("samples.prompts", FLEDGE_MEMBER(samples.prompts), {}, "Beginnings that the samples continue, in turn.");
+  text("samples.prompts", FLEDGE_MEMBER(samples.prompts), {},
+       "Beginnings that the samples continue, in turn; of chats, messages that they answer.");
   number("samples.max_tokens", FLEDGE_MEMBER(samples.max_tokens), 1, 1 << 20, "Tokens in a sample.");
   number("samples.temperature", FLEDGE_MEMBER(samples.temperature), 0, 100, "0 takes the likeliest token each time.");
 

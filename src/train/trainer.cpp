@@ -12,6 +12,7 @@
 #include "models/model_io.h"
 #include "tensor/elementwise.h"
 #include "train/adapter_run.h"
+#include "train/chat_source.h"
 #include "train/evaluation.h"
 #include "train/metrics.h"
 #include "train/plot.h"
@@ -320,14 +321,13 @@ void Trainer::evaluate_now(Session& session) {
 void Trainer::sample_now(Session& session) {
   if (processes_.rank() == 0) {
     for (const std::string& prompt : recipe_.samples.prompts) {
-      std::vector<int32_t> ids = source_->tokenizer().encode(prompt);
-      if (ids.empty()) ids.push_back(source_->end_of_text_id());
+      const std::vector<int32_t> ids = source_->sample_prompt(prompt);
       infer::GenerationOptions options;
       options.sampling.temperature = recipe_.samples.temperature;
       options.sampling.seed = static_cast<uint64_t>(recipe_.run.seed);
       options.max_tokens = recipe_.samples.max_tokens;
       options.token_count = source_->tokenizer().vocabulary_size();
-      options.end_tokens = {source_->end_of_text_id()};
+      options.end_tokens = source_->sample_ends();
       std::vector<int32_t> made;
       infer::Generator(*session.model, session.memory, activation_type_)
           .generate(ids, options, [&](const infer::SampledToken& token) {
@@ -336,7 +336,7 @@ void Trainer::sample_now(Session& session) {
           });
       const std::string text = source_->tokenizer().decode(made);
       session.metrics->write(session.state.step, {{"prompt", prompt}, {"sample", text}});
-      observer_.on_sample(session.state.step, prompt, text);
+      observer_.on_sample(session.state.step, {prompt, text, chat_purpose_of(recipe_.objective.kind).has_value()});
     }
   }
   processes_.barrier();

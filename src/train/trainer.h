@@ -46,6 +46,12 @@ struct StepReport {
   double flops_per_second = 0.0;
 };
 
+/// What the model writes while it is trained.
+struct Sample {
+  std::string prompt, text;
+  bool is_answer = false;  ///< to the prompt as a user's message; otherwise its continuation
+};
+
 /// How a run ended.
 struct RunResult {
   int64_t step = 0;
@@ -65,7 +71,7 @@ class TrainingObserver {
   virtual void on_note(const std::string&) {}
   virtual void on_step(const StepReport&) {}
   virtual void on_evaluation(int64_t /*step*/, const EvaluationResult&) {}
-  virtual void on_sample(int64_t /*step*/, const std::string& /*prompt*/, const std::string& /*text*/) {}
+  virtual void on_sample(int64_t /*step*/, const Sample&) {}
   virtual void on_checkpoint(int64_t /*step*/, const std::filesystem::path&) {}
 };
 

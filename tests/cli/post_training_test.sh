@@ -70,6 +70,10 @@ sequence_length = 96
 micro_sequences = 2
 [evaluation]
 every = 20
+[samples]
+every = 20
+prompts = ["number 3"]
+temperature = 0.0
 [checkpoints]
 every = 20
 keep_last = 10
@@ -89,6 +93,9 @@ expect_code 0
 run train sft.toml
 expect_code 0
 expect_in err "1 records were skipped"
+# Samples are answers, through the template and up to the end of a turn.
+expect_in err "step 20, sample: number 3 -> the sea"
+grep -q '"sample":"the sea"' runs/sft/metrics.jsonl || fail "the sample is no answer: $(grep sample runs/sft/metrics.jsonl)"
 checkpoint=runs/sft/checkpoints/step-000040
 for file in model.safetensors tokenizer.json tokenizer_config.json chat_template.jinja generation_config.json; do
   [ -s "$checkpoint/$file" ] || fail "the trained model has no $file"

@@ -22,6 +22,16 @@ class BatchSource {
   /// The token that separates texts; -1 where there is none.
   virtual int32_t end_of_text_id() const = 0;
 
+  /// What a sample of the model's writing begins with, as the model reads it: `text` itself, or the end of a text where
+  /// that is empty; of chats, the user's message with the beginning of an answer.
+  virtual std::vector<int32_t> sample_prompt(const std::string& text) const {
+    std::vector<int32_t> ids = tokenizer().encode(text);
+    if (ids.empty()) ids.push_back(end_of_text_id());
+    return ids;
+  }
+  /// Any of these ends a sample.
+  virtual std::vector<int32_t> sample_ends() const { return {end_of_text_id()}; }
+
   /// Text that changes when any sample does.
   virtual std::string identity() const = 0;
   virtual int64_t training_tokens() const = 0;
