@@ -53,6 +53,18 @@ void ParameterSet::freeze() {
   for (Entry& entry : entries_) entry.options.trainable = false;
 }
 
+void ParameterSet::freeze(const std::function<bool(const std::string& name)>& is_chosen) {
+  const Entry* before = nullptr;
+  for (Entry& entry : entries_) {
+    if (is_chosen(entry.parameter->name())) entry.options.trainable = false;
+    if (entry.continues && entry.options.trainable != before->options.trainable) {
+      throw base::Error("{} and {} are one matrix in memory: both are trained, or neither", before->parameter->name(),
+                        entry.parameter->name());
+    }
+    before = &entry;
+  }
+}
+
 grad::Parameter& ParameterSet::whole_of(grad::Parameter& part) const {
   for (const Joined& joined : joined_) {
     if (std::ranges::find(joined.parameter->parts(), &part) != joined.parameter->parts().end())

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -52,8 +53,10 @@ class ParameterSet {
     tensor::Shape shape;
   };
   grad::Parameter& add_joined(const std::vector<NamedShape>& parts, const ParameterOptions& options);
-  /// From now on every parameter that has been added is frozen. Before allocate().
+  /// From now on every parameter that has been added is frozen, or those of them whose names are chosen. Before
+  /// allocate(). Throws Error where a part of a joined parameter would be frozen and another one not.
   void freeze();
+  void freeze(const std::function<bool(const std::string& name)>& is_chosen);
   /// The joined parameter that `part` belongs to; itself where it was not joined.
   grad::Parameter& whole_of(grad::Parameter& part) const;
   /// Memory for every value (f32, or f64 for finite differences) and, where `trainable`, for the gradients of those

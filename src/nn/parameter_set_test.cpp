@@ -42,6 +42,22 @@ TEST(ParameterSet, JoinedParametersLieNextToEachOther) {
   EXPECT_EQ(joined.parameters.element_count(), 3 + 25 + 7);
 }
 
+TEST(ParameterSet, FreezesWhatIsChosen) {
+  Memory memory;
+  ParameterSet parameters;
+  parameters.add("first", {3}, {});
+  parameters.add_joined({{"a", {3, 5}}, {"b", {2, 5}}}, {.standard_deviation = 1.0});
+  parameters.add("last", {7}, {});
+  EXPECT_THROW(parameters.freeze([](const std::string& name) { return name == "b"; }), base::Error);
+  parameters.freeze([](const std::string& name) { return name != "last"; });
+  parameters.allocate(memory, DType::f32, true);
+  parameters.initialize(3);
+  EXPECT_EQ(parameters.trainable_count(), 7);
+  EXPECT_FALSE(parameters.find("a")->trainable());
+  EXPECT_TRUE(parameters.find("last")->trainable());
+  EXPECT_EQ(parameters.flat_size(), 16);
+}
+
 TEST(ParameterSet, OneProductOfJoinedParametersIsThatOfEach) {
   Joined joined;
   grad::Graph graph = joined.graph();

@@ -18,6 +18,7 @@ struct Recipe {
     std::string path;
     std::string layers_from;
     std::vector<std::string> layers;
+    std::vector<std::string> train_only;
     std::string preset;
     int64_t n_layer = 12, n_head = 12, n_embd = 768, n_positions = 1024;
     int64_t n_kv_head = 0, head_size = 0, n_inner = 0;

@@ -58,6 +58,9 @@ std::vector<RecipeKey> make_keys() {
        "model.path.");
   text("model.layers", FLEDGE_MEMBER(model.layers), {},
        "The blocks of model.layers_from that are taken, counted from 0: [\"0\", \"2\", \"4\"]. Empty: every second.");
+  text("model.train_only", FLEDGE_MEMBER(model.train_only), {},
+       "Parameters that are trained while all others are frozen, by their names or whole parts of them: [\"lm_head\"], "
+       "[\"layers.11\", \"norm\"]. Empty: all.");
   of_new_model(text("model.preset", FLEDGE_MEMBER(model.preset),
                     {"", "bert-tiny", "bert-mini", "bert-small", "bert-medium", "bert-base"},
                     "The family and sizes of a known model: BERT with 2 x 128, 4 x 256, 4 x 512, 8 x 512 or 12 x 768 "

@@ -12,6 +12,7 @@
 #include "train/grow_vocabulary.h"
 #include "train/layer_selection.h"
 #include "train/new_model.h"
+#include "train/partial_training.h"
 #include "train/tokenizer_source.h"
 
 namespace fledge::train {
@@ -79,6 +80,7 @@ std::unique_ptr<models::LanguageModel> make_configured_model(const Recipe& recip
   }
   // What the objective adds is trained beside an adapter.
   if (trains_adapter(recipe)) model->parameters().freeze();
+  if (!recipe.model.train_only.empty()) freeze_all_but(recipe.model.train_only, *model);
   objective.add_parameters(*model);
   return model;
 }

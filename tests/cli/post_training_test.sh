@@ -165,6 +165,26 @@ run train dpo.toml --set data.val_path=held_out.jsonl --set run.out=held-out
 expect_code 0
 expect_in err "60 pairs in"
 
+# Some of the parameters alone.
+run train sft.toml --set model=runs/sft --set 'data.add_tokens=[]' --set chat.template= --set 'model.train_only=["h.1", "ln_f"]' --set run.out=some
+expect_code 0
+expect_in err "trained)"
+python3 - some/checkpoints/step-000040/model.safetensors $checkpoint/model.safetensors <<'PYTHON' || fail "not the chosen parameters were trained"
+import json, struct, sys
+def tensors(name):
+    data = open(name, "rb").read()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    return {key: data[8 + size + value["data_offsets"][0]:8 + size + value["data_offsets"][1]] for key, value in header.items()}
+after, before = tensors(sys.argv[1]), tensors(sys.argv[2])
+changed = {key for key in after if after[key] != before[key]}
+assert changed == {key for key in after if ".h.1." in "." + key or "ln_f" in key}, changed
+PYTHON
+run train sft.toml --set 'model.train_only=["ln_ff"]' --set run.out=wrong
+expect_code 2
+expect_sentence "did you mean ln_f?"
+
 # Mistakes, each one sentence.
 run train base.toml --set data.val_path=held_out.jsonl --set run.out=wrong
 expect_code 2
