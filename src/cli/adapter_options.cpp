@@ -33,22 +33,13 @@ void add_adapter_option(CLI::App& verb, std::vector<std::string>& adapters) {
       ->group("Adapters");
 }
 
-std::filesystem::path adapter_folder(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (std::filesystem::exists(path / models::kConfigFile, ignored)) return {};
-  if (std::filesystem::exists(path / models::kAdapterConfigFile, ignored)) return path;
-  const std::filesystem::path newest = models::newest_checkpoint(path);
-  const bool holds = !newest.empty() && std::filesystem::exists(newest / models::kAdapterConfigFile, ignored);
-  return holds ? newest : std::filesystem::path();
-}
-
 models::AdapterSource parse_adapter(const std::string& text, const std::vector<models::AdapterSource>& others) {
   models::AdapterSource source;
   std::string path = text;
   std::error_code ignored;
   // A folder whose name happens to end like a weight is the folder.
   if (!std::filesystem::exists(text, ignored)) split_weight(text, path, source.weight);
-  source.folder = adapter_folder(path);
+  source.folder = models::find_adapter(path);
   if (source.folder.empty()) {
     throw base::UsageError("--adapter: {} holds no adapter ({})", path,
                            std::filesystem::is_directory(path, ignored)

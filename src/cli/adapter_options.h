@@ -20,8 +20,4 @@ void add_adapter_option(CLI::App& verb, std::vector<std::string>& adapters);
 models::AdapterSource parse_adapter(const std::string& text, const std::vector<models::AdapterSource>& others);
 std::vector<models::AdapterSource> parse_adapters(const std::vector<std::string>& texts);
 
-/// The folder of the adapter that a path means: itself, or the newest checkpoint of a run that trained one; empty where
-/// it means something else.
-std::filesystem::path adapter_folder(const std::filesystem::path& path);
-
 }  // namespace fledge::cli

@@ -25,7 +25,7 @@ OpenedModel open_model(const std::string& path, const std::string& precision, bo
                        std::vector<models::AdapterSource> adapters) {
   OpenedModel opened;
   std::string base = path;
-  if (const std::filesystem::path folder = adapter_folder(path); !folder.empty()) {
+  if (const std::filesystem::path folder = models::find_adapter(path); !folder.empty()) {
     base = models::AdapterConfig::read(folder).base_model;
     if (base.empty()) {
       throw base::Error("{}: {} does not name the base model; give the model itself and --adapter {}", folder.string(),

@@ -177,6 +177,15 @@ std::filesystem::path newest_checkpoint(const std::filesystem::path& run) {
   return newest;
 }
 
+std::filesystem::path find_adapter(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::exists(path / kConfigFile, ignored)) return {};
+  if (std::filesystem::exists(path / kAdapterConfigFile, ignored)) return path;
+  const std::filesystem::path newest = newest_checkpoint(path);
+  const bool holds = !newest.empty() && std::filesystem::exists(newest / kAdapterConfigFile, ignored);
+  return holds ? newest : std::filesystem::path();
+}
+
 std::filesystem::path resolve_model_folder(const std::filesystem::path& path) {
   return resolve_model(path.string());
 }

@@ -76,4 +76,8 @@ std::filesystem::path resolve_model_folder(const std::filesystem::path& path);
 /// The newest checkpoint under RUN/checkpoints, or empty.
 std::filesystem::path newest_checkpoint(const std::filesystem::path& run);
 
+/// The folder of the adapter that a path means: itself, or the newest checkpoint of a run that trained one; empty where
+/// it means something else.
+std::filesystem::path find_adapter(const std::filesystem::path& path);
+
 }  // namespace fledge::models

@@ -10,8 +10,19 @@ namespace {
 
 constexpr const char* kAllLinear = "all-linear";
 
+std::filesystem::path folder_of(const std::string& from) {
+  const std::filesystem::path folder = models::find_adapter(from);
+  if (folder.empty()) throw base::UsageError("adapter.from = {} is no adapter's folder and no run of one", from);
+  return folder;
+}
+
 models::AdapterConfig config_of(const Recipe& recipe, const models::LanguageModel& model) {
   models::AdapterConfig config;
+  if (!recipe.adapter.from.empty()) {
+    config = models::AdapterConfig::read(folder_of(recipe.adapter.from));
+    config.dropout = recipe.adapter.dropout;
+    return config;
+  }
   config.rank = recipe.adapter.rank;
   config.alpha = recipe.adapter.alpha;
   config.dropout = recipe.adapter.dropout;
@@ -29,17 +40,23 @@ models::AdapterConfig config_of(const Recipe& recipe, const models::LanguageMode
 std::unique_ptr<models::ModelAdapter> add_adapter(const Recipe& recipe, models::LanguageModel& model) {
   if (!trains_adapter(recipe)) return nullptr;
   models::AdapterConfig config = config_of(recipe, model);
+  const std::string origin = recipe.adapter.from.empty() ? "adapter.targets" : recipe.adapter.from;
   try {
-    if (!config.target_pattern.empty()) {
+    if (recipe.adapter.from.empty() && !config.target_pattern.empty()) {
       config.target_modules = models::shortest_targets(model, models::targets_of(model, config, "adapter.targets"));
       config.target_pattern.clear();
     }
-    return std::make_unique<models::ModelAdapter>(model, config, "trained", "adapter.targets");
+    return std::make_unique<models::ModelAdapter>(model, config, "trained", origin);
   } catch (const base::UsageError&) {
     throw;
   } catch (const base::Error& error) {
     throw base::UsageError("{}", error.what());
   }
+}
+
+void initialize_adapter(const Recipe& recipe, models::ModelAdapter& adapter, nn::Memory& memory) {
+  adapter.initialize(static_cast<uint64_t>(recipe.run.seed), memory);
+  if (!recipe.adapter.from.empty()) adapter.load(folder_of(recipe.adapter.from));
 }
 
 void keep_base(const Recipe& recipe, models::LanguageModel& model, tensor::DType activation_type,

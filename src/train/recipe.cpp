@@ -211,10 +211,15 @@ void check_model_and_batch(const Recipe& recipe, std::string_view origin) {
 }
 
 void check_adapter(const Recipe& recipe, std::string_view origin) {
-  if (recipe.adapter.kind == "none") return;
+  const auto& adapter = recipe.adapter;
+  if (adapter.kind == "none" && adapter.from.empty()) return;
+  const std::string given = adapter.kind == "none" ? "from" : "kind";
+  const std::string value = base::toml_quoted(adapter.kind == "none" ? adapter.from : adapter.kind);
   if (recipe.model.path.empty())
-    throw UsageError("{}: adapter.kind = {} needs model.path, the model that the adapter changes", origin,
-                     base::toml_quoted(recipe.adapter.kind));
+    throw UsageError("{}: adapter.{} = {} needs model.path, the model that the adapter changes", origin, given, value);
+  if (!recipe.model.train_only.empty())
+    throw UsageError("{}: model.train_only and adapter.{} = {} contradict each other: an adapter's base is frozen",
+                     origin, given, value);
   if (!recipe.data.add_tokens.empty())
     throw UsageError(
         "{}: data.add_tokens makes rows of the embedding, which an adapter neither trains nor stores; leave "

@@ -73,6 +73,7 @@ struct Recipe {
   } distillation;
   struct Adapter {
     std::string kind = "none";
+    std::string from;
     int64_t rank = 16;
     double alpha = 32.0;
     double dropout = 0.0;

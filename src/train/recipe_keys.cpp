@@ -203,6 +203,9 @@ std::vector<RecipeKey> make_keys() {
       "Train an adapter over a frozen model.path instead of the model itself: lora, with the scale alpha / rank; "
       "rslora, alpha / sqrt(rank); dora, which learns the length of each row of a weight as well. Checkpoints are then "
       "adapters in PEFT's format.");
+  text("adapter.from", FLEDGE_MEMBER(adapter.from), {},
+       "An adapter of model.path to go on training: a folder in PEFT's format, or a run. Kind, rank, alpha and targets "
+       "are then its own, whatever stands here. For dpo and kto it is the reference.");
   number("adapter.rank", FLEDGE_MEMBER(adapter.rank), 1, 65536, "Rank of each change.");
   number("adapter.alpha", FLEDGE_MEMBER(adapter.alpha), 0, 1e6, "Sets the scale of the changes.");
   number("adapter.dropout", FLEDGE_MEMBER(adapter.dropout), 0, 0.99, "Dropout of what the adapter reads.");

@@ -152,7 +152,7 @@ void Trainer::start(Session& session, bool resume) {
 
   const std::filesystem::path checkpoint = resume ? models::newest_checkpoint(run_folder_) : std::filesystem::path();
   initialize_values(recipe_, *session.objective, *session.model);
-  if (session.adapter) session.adapter->initialize(static_cast<uint64_t>(recipe_.run.seed), session.memory);
+  if (session.adapter) initialize_adapter(recipe_, *session.adapter, session.memory);
   session.objective->begin(
       {*session.model, session.memory, activation_type_, *source_, batch_plan().rows, run_folder_, processes_});
   if (checkpoint.empty()) {

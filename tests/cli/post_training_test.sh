@@ -28,6 +28,7 @@ expect_code 0
 for number in $(seq 1 120); do
   echo "{\"messages\": [{\"role\": \"user\", \"content\": \"number $((number % 7))\"}, {\"role\": \"assistant\", \"content\": \"the sea\"}]}"
 done >chats.jsonl
+sed 's/the sea/the seas/' chats.jsonl >other.jsonl
 echo '{"messages": [' >>chats.jsonl
 echo '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]}' >>chats.jsonl
 
@@ -164,6 +165,30 @@ head -20 pairs.jsonl >held_out.jsonl
 run train dpo.toml --set data.val_path=held_out.jsonl --set run.out=held-out
 expect_code 0
 expect_in err "60 pairs in"
+
+# Preferences over an adapter: where it begins as nothing, the base is the reference; where it goes on from another one,
+# that one is. In both the model is its own reference at the start, so the first loss is log 2.
+run train sft.toml --set model=runs/sft --set 'data.add_tokens=[]' --set chat.template= --set adapter.kind=lora \
+  --set adapter.rank=4 --set optimizer.learning_rate=3e-2 --set data=other.jsonl --set run.out=lora
+expect_code 0
+for from in "adapter.kind=lora" "adapter.from=lora"; do
+  name=dpo-${from#adapter.}
+  run train dpo.toml --set "$from" --set adapter.rank=4 --set optimizer.learning_rate=1e-2 --set run.out="$name"
+  expect_code 0
+  head -1 "$name/metrics.jsonl" | grep -q '"loss":0.6931' || fail "$name: the reference is not the model: $(head -1 "$name/metrics.jsonl")"
+  grep -q '"validation_rewards_accuracy":1.0' "$name/metrics.jsonl" || fail "$name: the chosen answers do not win: $(tail -3 "$name/metrics.jsonl")"
+  [ -s "$name/checkpoints/step-000030/adapter_model.safetensors" ] || fail "$name holds no adapter"
+  cp -r "$name" resumed-$name
+  rm -r resumed-$name/checkpoints/step-0000{20,30}
+  run train dpo.toml --set "$from" --set adapter.rank=4 --set optimizer.learning_rate=1e-2 --set run.out="resumed-$name" --resume
+  expect_code 0
+  cmp -s "resumed-$name/checkpoints/step-000030/adapter_model.safetensors" "$name/checkpoints/step-000030/adapter_model.safetensors" ||
+    fail "$name: a resumed run differs"
+done
+cmp -s dpo-kind=lora/reference.safetensors dpo-from=lora/reference.safetensors && fail "both have the same reference"
+run train dpo.toml --set adapter.from=nowhere --set run.out=wrong
+expect_code 2
+expect_sentence "adapter.from"
 
 # Some of the parameters alone.
 run train sft.toml --set model=runs/sft --set 'data.add_tokens=[]' --set chat.template= --set 'model.train_only=["h.1", "ln_f"]' --set run.out=some
