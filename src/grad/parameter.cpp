@@ -59,11 +59,17 @@ tensor::Tensor& Parameter::gradient_to_add_to() {
 const tensor::PackedMatrix& Parameter::packed(WeightLayout layout, tensor::Precision precision, tensor::Arena& arena) {
   if (packed_version_ != version() || packed_layout_ != layout || packed_.precision != precision) {
     const tensor::Tensor source = value_ ? value_ : wide_value(tensor::DType::f32, arena);
-    tensor::pack(as_input_output(source, layout), precision, packed_, arena);
+    pack_for_use(as_input_output(source, layout), precision, packed_, arena);
     packed_version_ = version();
     packed_layout_ = layout;
   }
   return packed_;
+}
+
+void Parameter::pack_for_use(const tensor::Tensor& weight, tensor::Precision precision, tensor::PackedMatrix& packed,
+                             tensor::Arena& arena) const {
+  if (!trainable() && precision == tensor::Precision::bf16) return tensor::pack_narrow(weight, packed, arena);
+  tensor::pack(weight, precision, packed, arena);
 }
 
 bool Parameter::is_in_blocks() const {
@@ -86,11 +92,17 @@ void Parameter::multiply(const tensor::Tensor& x, WeightLayout layout, tensor::P
   quantized_->multiply(x, y, epilogue);
 }
 
-const tensor::PackedMatrix& Parameter::packed_transposed(WeightLayout layout, tensor::Precision precision,
+const tensor::PackedMatrix& Parameter::packed_transposed(WeightLayout layout, tensor::Precision precision, Form form,
                                                          tensor::Arena& arena) {
-  if (transposed_version_ != version() || transposed_layout_ != layout || transposed_.precision != precision) {
+  const bool fits = form == Form::any || !transposed_.exceptions;
+  if (!fits || transposed_version_ != version() || transposed_layout_ != layout || transposed_.precision != precision) {
     const tensor::Tensor source = value_ ? value_ : wide_value(tensor::DType::f32, arena);
-    tensor::pack(as_input_output(source, layout).transpose(0, 1), precision, transposed_, arena);
+    const tensor::Tensor transposed = as_input_output(source, layout).transpose(0, 1);
+    if (form == Form::any) {
+      pack_for_use(transposed, precision, transposed_, arena);
+    } else {
+      tensor::pack(transposed, precision, transposed_, arena);
+    }
     transposed_version_ = version();
     transposed_layout_ = layout;
   }
@@ -104,14 +116,14 @@ void Parameter::multiply_transposed(const tensor::Tensor& x, WeightLayout layout
   if (multiplies_blocks(layout)) return multiply_transposed_blocks(x, precision, y, terms, addend, temporaries);
   std::vector<tensor::ProductTerm> packed;
   for (const TransposedTerm& term : terms) {
-    packed.push_back({term.a, &term.weight->packed_transposed(term.layout, precision, encodings)});
+    packed.push_back({term.a, &term.weight->packed_transposed(term.layout, precision, Form::plain, encodings)});
   }
   tensor::Epilogue epilogue;
   epilogue.terms = packed;
   epilogue.addend = addend;
   // A frozen weight is packed once for all steps; that pays where the product itself is fast.
   const bool keeps = !trainable() && precision == tensor::Precision::bf16 && x.dtype() != tensor::DType::f64;
-  if (keeps) return tensor::matmul(x, packed_transposed(layout, precision, encodings), y, epilogue);
+  if (keeps) return tensor::matmul(x, packed_transposed(layout, precision, Form::any, encodings), y, epilogue);
   const tensor::Tensor source = value_ ? value_ : wide_value(tensor::DType::f32, temporaries);
   tensor::matmul(x, as_input_output(source, layout).transpose(0, 1), precision, y, epilogue);
 }

@@ -74,9 +74,6 @@ class Parameter {
   void multiply(const tensor::Tensor& x, WeightLayout layout, tensor::Precision precision, tensor::Tensor& y,
                 const tensor::Epilogue& epilogue, tensor::Arena& arena);
 
-  /// The same operand of its transpose, [out, in].
-  const tensor::PackedMatrix& packed_transposed(WeightLayout layout, tensor::Precision precision, tensor::Arena& arena);
-
   /// a V^T, which joins the product of multiply_transposed().
   struct TransposedTerm {
     tensor::Tensor a;
@@ -106,6 +103,14 @@ class Parameter {
   void multiply_transposed_blocks(const tensor::Tensor& x, tensor::Precision precision, tensor::Tensor& y,
                                   std::span<const TransposedTerm> terms, const tensor::Tensor& addend,
                                   tensor::Arena& temporaries) const;
+  /// Whether the operand of a product may be narrow; that of a term may not.
+  enum class Form : uint8_t { plain, any };
+  /// The same operand of its transpose, [out, in].
+  const tensor::PackedMatrix& packed_transposed(WeightLayout layout, tensor::Precision precision, Form form,
+                                                tensor::Arena& arena);
+  /// A frozen weight is packed once and used often: in bf16 it is made narrow.
+  void pack_for_use(const tensor::Tensor& weight, tensor::Precision precision, tensor::PackedMatrix& packed,
+                    tensor::Arena& arena) const;
   /// The whole is kept in quantized blocks.
   bool is_in_blocks() const;
 

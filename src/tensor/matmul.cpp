@@ -1,7 +1,9 @@
 #include "tensor/matmul.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
@@ -50,12 +52,35 @@ void pack(const Tensor& b, Precision precision, PackedMatrix& packed, Arena& are
   packed.depth = b.dim(0);
   packed.columns = b.dim(1);
   packed.precision = precision;
+  packed.exceptions = Tensor();
   if (packed.bytes.device() == Device::meta || b.device() == Device::meta) return;
   if (reference) {
     cpu::copy_matrix(b, packed.bytes);
   } else {
     cpu::pack_panels(kernel_for(precision), view_of(b), packed.bytes.raw());
   }
+}
+
+void pack_narrow(const Tensor& b, PackedMatrix& packed, Arena& arena) {
+  const cpu::MicroKernel& kernel = kernel_for(Precision::bf16);
+  require_matrix(b, "[matmul] right operand");
+  require_dtype(b, {DType::f32, DType::bf16, DType::f64}, "[matmul] right operand");
+  if (kernel.narrow == nullptr || b.dtype() == DType::f64 || b.elements() == 0) {
+    return pack(b, Precision::bf16, packed, arena);
+  }
+  const int64_t panels = (b.dim(1) + kernel.columns - 1) / kernel.columns;
+  packed = {};
+  packed.bytes = Tensor::empty({panels * cpu::narrow_panel_bytes(kernel, b.dim(0))}, DType::u8, arena);
+  if (packed.bytes.device() == Device::cpu && b.device() == Device::cpu) {
+    const std::vector<uint32_t> exceptions = cpu::pack_narrow_panels(kernel, view_of(b), packed.bytes.raw());
+    if (exceptions.empty()) return pack(b, Precision::bf16, packed, arena);
+    const auto bytes = std::as_bytes(std::span(exceptions));
+    packed.exceptions = Tensor::empty({static_cast<int64_t>(bytes.size())}, DType::u8, arena);
+    std::ranges::copy(bytes, packed.exceptions.raw());
+  }
+  packed.depth = b.dim(0);
+  packed.columns = b.dim(1);
+  packed.precision = Precision::bf16;
 }
 
 void matmul(const Tensor& a, const PackedMatrix& b, Tensor& out, const Epilogue& epilogue) {
@@ -72,7 +97,12 @@ void matmul(const Tensor& a, const PackedMatrix& b, Tensor& out, const Epilogue&
   cpu::MatrixView shape{};
   shape.rows = b.depth;
   shape.columns = b.columns;
-  cpu::multiply(kernel_for(b.precision), {view_of(a), shape, b.bytes.raw(), tile_epilogue(out, epilogue), terms});
+  cpu::Product product{view_of(a), shape, b.bytes.raw(), tile_epilogue(out, epilogue), terms};
+  if (b.exceptions) {
+    product.packed_b = nullptr;
+    product.narrow_b = {b.bytes.raw(), reinterpret_cast<const uint32_t*>(b.exceptions.raw())};
+  }
+  cpu::multiply(kernel_for(b.precision), product);
 }
 
 void matmul(const Tensor& a, const Tensor& b, Precision precision, Tensor& out, const Epilogue& epilogue) {

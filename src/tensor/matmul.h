@@ -19,7 +19,8 @@ struct PackedMatrix {
   int64_t depth = 0;    ///< K
   int64_t columns = 0;  ///< N
   Precision precision = Precision::f32;
-  Tensor bytes;  ///< u8; or, for f64 operands, the plain f64 matrix
+  Tensor bytes;       ///< u8; or, for f64 operands, the plain f64 matrix
+  Tensor exceptions;  ///< u8; defined where the panels were made narrow (pack_narrow())
 };
 
 /// A further product a b whose sums join those of the main one: a [M, R], b [R, N] packed in the same precision.
@@ -48,6 +49,11 @@ size_t packed_bytes(int64_t depth, int64_t columns, Precision precision);
 /// Packs b [K, N] (any strides, f32 or bf16; f64 for reference products) into `packed`, with memory from `arena` unless
 /// `packed` already has memory of the right size.
 void pack(const Tensor& b, Precision precision, PackedMatrix& packed, Arena& arena);
+
+/// The same in bf16, and where the machine's kernel and the values allow it in three quarters of the memory: 12 bits
+/// for each value, exactly (tensor/cpu/narrow_panels.h). Made for weights that do not change: packing takes longer,
+/// products have the same results and need less of the memory's bandwidth.
+void pack_narrow(const Tensor& b, PackedMatrix& packed, Arena& arena);
 
 /// out[M, N] = a[M, K] * b[K, N]. a: f32, bf16 or f64 with any strides (a transposed view is fine); out: f32, bf16 or
 /// f64, contiguous rows. Each element of the result is summed in an order that depends on K and the precision alone,

@@ -85,6 +85,7 @@ void check_terms(const Epilogue& epilogue, const Tensor& out, bool reference, Pr
     require_shape(term.a, Shape{out.dim(0), term.b->depth}, "[matmul] left operand of a term");
     const bool fits =
         (term.b->bytes.dtype() == DType::f64) == reference && (reference || term.b->precision == precision);
+    if (term.b->exceptions) throw base::Error("[matmul] the right operand of a term must not be narrow");
     if (term.b->columns != out.dim(1) || !fits) {
       throw base::Error("[matmul] a term of {} columns, expected {} and the precision of the product", term.b->columns,
                         out.dim(1));

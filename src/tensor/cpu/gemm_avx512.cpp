@@ -43,11 +43,11 @@ void multiply_f32(int64_t depth, const void* a_panel, const void* b_panel, float
 }
 
 void pack_few_f32(const PanelSource& source, void* panel) {
-  pack_few_words<false, kFewRows>(source, panel);
+  pack_few_rows<Words::f32, kFewRows>(source, 1, panel);
 }
 
 void pack_few_rounded(const PanelSource& source, void* panel) {
-  pack_few_words<true, kFewRows>(source, panel);
+  pack_few_rows<Words::rounded, kFewRows>(source, 1, panel);
 }
 
 void multiply_few_f32(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,

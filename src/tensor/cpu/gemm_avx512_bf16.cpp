@@ -1,4 +1,5 @@
 #include "tensor/cpu/gemm_multiply-inl.h"
+#include "tensor/cpu/gemm_narrow_avx512-inl.h"
 #include "tensor/cpu/gemm_pack_avx512-inl.h"
 
 namespace fledge::tensor::cpu::avx512_bf16 {
@@ -38,13 +39,32 @@ void multiply(int64_t depth, const void* a_panel, const void* b_panel, float* c,
 }
 
 void pack_few(const PanelSource& source, void* panel) {
-  pack_few_pairs<kFewRows>(source, panel);
+  pack_few_rows<Words::pairs, kFewRows>(source, 2, panel);
 }
 
 void multiply_few(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
                   int64_t used_rows, int64_t used_columns, bool accumulate) {
   multiply_few_rows<Simd, kFewRows, kColumns / Simd::kLanes>(depth / 2, a_panel, b_panel, c, c_stride, used_rows,
                                                              used_columns, accumulate);
+}
+
+void find_bases(const void* panel, int64_t pairs, uint8_t* bases) {
+  cpu::find_bases(panel, pairs, bases);
+}
+
+int64_t narrow(const void* panel, int64_t pairs, const uint8_t* bases, void* narrow, NarrowException* exceptions,
+               int64_t most) {
+  return narrow_panel(panel, pairs, bases, narrow, exceptions, most);
+}
+
+void widen(const NarrowSource& narrow, int64_t pairs, void* panel) {
+  widen_panel(narrow, pairs, panel);
+}
+
+void multiply_narrow(int64_t depth, const void* a_panel, const NarrowSource& b, float* c, int64_t c_stride,
+                     int64_t used_rows, int64_t used_columns, bool accumulate) {
+  multiply_narrow_panel<Simd, kFewRows>(depth / 2, static_cast<const float*>(a_panel), b, c, c_stride, used_rows,
+                                        used_columns, accumulate);
 }
 
 }  // namespace fledge::tensor::cpu::avx512_bf16

@@ -51,17 +51,25 @@ struct Blocking {
   int64_t row_panels;  ///< of A, packed together: with their sums a quarter of an L2 cache, which neighbours may share
   int64_t column_panels;  ///< of B, used by all blocks of rows before the next: a share of the L3 cache
 
-  Blocking(const MicroKernel& kernel, int64_t total_depth) {
+  Blocking(const MicroKernel& kernel, const Product& product) {
+    const int64_t total_depth = product.a.columns;
     static const int64_t l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, int64_t{1} << 20);
     const int64_t blocks = std::max<int64_t>(1, divide_up(total_depth, kernel.depth_block));
-    depth = kernel.padded_depth(divide_up(total_depth, blocks));
+    depth = kernel.padded_depth(round_up(divide_up(total_depth, blocks), kNarrowDepthUnit));
     const int64_t steps = std::max<int64_t>(1, divide_up(depth, kernel.depth_step));
     depth_step = kernel.padded_depth(divide_up(depth, steps));
-    constexpr int64_t kColumnBlockBytes = int64_t{4} << 20;
+    // Narrow panels that not many rows use are widened where they are near.
+    const bool near =
+        product.narrow_b.panels != nullptr && product.a.rows > kernel.few_rows && product.a.rows <= kRowsOfNearPanels;
+    const int64_t block_bytes = near ? kNearBlockBytes : kColumnBlockBytes;
     const int64_t sums = steps > 1 ? tile_elements(kernel) * static_cast<int64_t>(sizeof(float)) : 0;
     row_panels = std::max<int64_t>(1, l2 / 4 / std::max<int64_t>(1, kernel.a_panel_bytes(depth) + sums));
-    column_panels = std::max<int64_t>(1, kColumnBlockBytes / std::max<int64_t>(1, kernel.b_panel_bytes(depth)));
+    column_panels = std::max<int64_t>(1, block_bytes / std::max<int64_t>(1, kernel.b_panel_bytes(depth)));
   }
+
+ private:
+  static constexpr int64_t kColumnBlockBytes = int64_t{4} << 20, kNearBlockBytes = int64_t{64} << 10;
+  static constexpr int64_t kRowsOfNearPanels = 64;
 };
 
 /// Into how many parts the rows are cut and into how many the columns. Costs are counted in tiles per unit of depth: a
@@ -123,7 +131,7 @@ class Part {
     return static_cast<size_t>(round_up(panels * kernel_.a_panel_bytes(blocking_.depth), 64));
   }
   size_t b_block_bytes() const {
-    if (product_.packed_b != nullptr) return 0;
+    if (product_.packed_b != nullptr || reads_narrow()) return 0;
     const int64_t panels = std::min(blocking_.column_panels, column_panels_.size());
     return static_cast<size_t>(round_up(panels * kernel_.b_panel_bytes(blocking_.depth), 64));
   }
@@ -161,26 +169,49 @@ class Part {
   bool sums_in_output() const { return epilogue_.out_dtype == DType::f32 && epilogue_.residual == nullptr; }
   int64_t sums_stride() const { return std::min(blocking_.column_panels, column_panels_.size()) * kernel_.columns; }
 
-  void multiply_columns(const Workspace& workspace, Range columns, Range depth) const {
-    const int64_t block_bytes = kernel_.b_panel_bytes(depth.size());
-    const std::byte* b_panels = workspace.b_block;
-    int64_t b_panel_bytes = block_bytes;
+  /// The values of narrow panels go through the registers alone.
+  bool reads_narrow() const { return product_.narrow_b.panels != nullptr && has_few_rows(); }
+
+  /// Panels of B one behind the other.
+  struct BPanels {
+    const std::byte* first;
+    int64_t bytes;  ///< from one to the next
+  };
+
+  /// Finds the panels of these columns, or makes them.
+  BPanels prepare_columns(const Workspace& workspace, Range columns, Range depth) const {
     if (product_.packed_b != nullptr) {
-      b_panel_bytes = kernel_.b_panel_bytes(padded_depth_);
-      b_panels = product_.packed_b + columns.first * b_panel_bytes +
-                 depth.first * kernel_.columns * static_cast<int64_t>(size_of(kernel_.operand));
-    } else {
-      for (int64_t panel = columns.first; panel < columns.last; ++panel) {
-        kernel_.pack_b(window(product_.b, depth, columns_of(panel)),
-                       workspace.b_block + (panel - columns.first) * block_bytes);
+      const int64_t bytes = kernel_.b_panel_bytes(padded_depth_);
+      return {product_.packed_b + columns.first * bytes +
+                  depth.first * kernel_.columns * static_cast<int64_t>(size_of(kernel_.operand)),
+              bytes};
+    }
+    const int64_t bytes = kernel_.b_panel_bytes(depth.size());
+    if (reads_narrow()) return {nullptr, 0};
+    for (int64_t panel = columns.first; panel < columns.last; ++panel) {
+      std::byte* target = workspace.b_block + (panel - columns.first) * bytes;
+      if (product_.narrow_b.panels != nullptr) {
+        kernel_.narrow->widen(narrow_source(kernel_, product_.narrow_b, panel, depth_, depth.first),
+                              kernel_.padded_depth(depth.size()) / 2, target);
+      } else {
+        kernel_.pack_b(window(product_.b, depth, columns_of(panel)), target);
       }
     }
+    return {workspace.b_block, bytes};
+  }
+
+  void multiply_columns(const Workspace& workspace, Range columns, Range depth) const {
+    const BPanels b = prepare_columns(workspace, columns, depth);
     for (int64_t row = row_panels_.first; row < row_panels_.last; row += blocking_.row_panels) {
       const Range rows{row, std::min(row + blocking_.row_panels, row_panels_.last)};
       pack_rows(product_.a, rows, depth, workspace.a_block);
       if (depth.last == depth_) pack_terms(workspace, rows);
       for (int64_t column = columns.first; column < columns.last; ++column) {
-        multiply_column(workspace, b_panels + (column - columns.first) * b_panel_bytes, column, {rows, columns}, depth);
+        if (reads_narrow()) {
+          multiply_narrow_tile(workspace, row, column, {rows, columns}, depth);
+        } else {
+          multiply_column(workspace, b.first + (column - columns.first) * b.bytes, column, {rows, columns}, depth);
+        }
       }
     }
   }
@@ -279,11 +310,31 @@ class Part {
   /// One tile whose depth is one step.
   void multiply_tile(const Workspace& workspace, const std::byte* a_panel, const std::byte* b_panel, int64_t row_panel,
                      int64_t column_panel, const Block& block, Range depth) const {
+    make_tile(workspace, row_panel, column_panel, block, depth, [&](const Sums& sums) {
+      multiply_panels(a_panel, b_panel, rows_of(row_panel).size(), depth.size(), sums.data, sums.stride,
+                      columns_of(column_panel).size(), sums.accumulate);
+    });
+  }
+
+  /// The same of the only panel of A's few rows and a narrow one.
+  void multiply_narrow_tile(const Workspace& workspace, int64_t row_panel, int64_t column_panel, const Block& block,
+                            Range depth) const {
+    make_tile(workspace, row_panel, column_panel, block, depth, [&](const Sums& sums) {
+      kernel_.narrow->multiply(kernel_.padded_depth(depth.size()), workspace.a_block,
+                               narrow_source(kernel_, product_.narrow_b, column_panel, depth_, depth.first), sums.data,
+                               sums.stride, rows_of(row_panel).size(), columns_of(column_panel).size(),
+                               sums.accumulate);
+    });
+  }
+
+  /// Calls `multiply` with where the sums of a tile are to be, and finishes the tile where the depth ends.
+  template <class Multiply>
+  void make_tile(const Workspace& workspace, int64_t row_panel, int64_t column_panel, const Block& block, Range depth,
+                 const Multiply& multiply) const {
     alignas(64) std::array<float, kMaximumTile> tile;
     Sums sums{tile.data(), kernel_.columns, false, false};
     if (sums_in_output() || !is_whole(depth)) sums = sums_of(workspace, row_panel, column_panel, block, depth);
-    multiply_panels(a_panel, b_panel, rows_of(row_panel).size(), depth.size(), sums.data, sums.stride,
-                    columns_of(column_panel).size(), sums.accumulate);
+    multiply(sums);
     if (depth.last == depth_) finish(workspace, row_panel, column_panel, block, sums);
   }
 
@@ -350,7 +401,7 @@ void pack_panels(const MicroKernel& kernel, const MatrixView& b, std::byte* pack
 }
 
 void multiply(const MicroKernel& kernel, const Product& product) {
-  const Blocking blocking(kernel, product.a.columns);
+  const Blocking blocking(kernel, product);
   const int64_t row_panels = divide_up(product.a.rows, kernel.rows);
   const int64_t column_panels = divide_up(product.b.columns, kernel.columns);
   // Waking a thread costs some microseconds: at least a million multiplications for each part.

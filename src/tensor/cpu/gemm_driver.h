@@ -5,6 +5,7 @@
 
 #include "tensor/cpu/gemm_epilogue.h"
 #include "tensor/cpu/micro_kernel.h"
+#include "tensor/cpu/narrow_panels.h"
 
 namespace fledge::tensor::cpu {
 
@@ -17,10 +18,11 @@ struct Term {
 /// One matrix product for one micro-kernel: a [M, K] times b [K, N], where b is a view, or was packed whole.
 struct Product {
   MatrixView a;
-  MatrixView b;                         ///< its shape always; its elements where packed_b is null
+  MatrixView b;                         ///< its shape always; its elements where it was packed in neither form
   const std::byte* packed_b = nullptr;  ///< panels of all N columns, each with the whole depth
   TileEpilogue epilogue;
   std::span<const Term> terms = {};
+  NarrowPanels narrow_b = {};  ///< the same panels made narrow
 };
 
 /// Packs all of b [K, N] into ceil(N / columns) panels one after another, in parallel.

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -65,6 +67,80 @@ TEST_P(Driver, MultipliesWholeMatrices) {
       for (const bool packed : {false, true}) expect_product(*GetParam(), size, by_columns, packed);
     }
   }
+}
+
+/// Values with what a narrow panel cannot say in 4 bits: zeros, subnormal, tiny, huge, infinite.
+std::vector<bf16> values_of_all_sizes(int64_t count, int64_t every) {
+  std::vector<bf16> values = random_values(count, 3);
+  const float odd[] = {0.0f, -0.0f, 1e-39f, -1e-30f, 3e-5f, 1e30f, -1e20f};
+  for (int64_t i = 0, kind = 0; i < count; i += every, ++kind) {
+    values[static_cast<size_t>(i)] = bf16::from(odd[kind % std::size(odd)]);
+  }
+  return values;
+}
+
+struct NarrowMatrix {
+  std::vector<std::byte> panels;
+  std::vector<uint32_t> exceptions;
+
+  NarrowMatrix(const MicroKernel& kernel, const MatrixView& b)
+      : panels(static_cast<size_t>((b.columns + kernel.columns - 1) / kernel.columns *
+                                   narrow_panel_bytes(kernel, b.rows))),
+        exceptions(pack_narrow_panels(kernel, b, panels.data())) {}
+};
+
+std::vector<float> run(const MicroKernel& kernel, Product product) {
+  std::vector<float> out(static_cast<size_t>(product.a.rows * product.b.columns), NAN);
+  product.epilogue.out = out.data();
+  product.epilogue.out_stride = product.b.columns;
+  multiply(kernel, product);
+  return out;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TEST_P(Driver, NarrowPanelsGiveTheSameBits) {
+  const MicroKernel& kernel = *GetParam();
+  if (kernel.narrow == nullptr) GTEST_SKIP() << "this kernel has none";
+  for (const Size& size :
+       {Size{1, 1, 1}, Size{1, 576, 100}, Size{3, 75, 33}, Size{8, 2112, 40}, Size{33, 98, 64}, Size{70, 4099, 45}}) {
+    for (const bool by_columns : {false, true}) {
+      const std::vector<bf16> left = random_values(size.rows * size.depth, 1);
+      const std::vector<bf16> right = values_of_all_sizes(size.depth * size.columns, 301);
+      const MatrixView a = matrix(left, size.rows, size.depth, false),
+                       b = matrix(right, size.depth, size.columns, by_columns);
+      const NarrowMatrix narrow(kernel, b);
+      ASSERT_FALSE(narrow.exceptions.empty()) << size.depth << " x " << size.columns;
+      Product product{a, b, nullptr, {}};
+      const std::vector<float> expected = run(kernel, product);
+      product.narrow_b = {narrow.panels.data(), narrow.exceptions.data()};
+      EXPECT_TRUE(same_bits(run(kernel, product), expected))
+          << size.rows << " x " << size.depth << " x " << size.columns << (by_columns ? " by columns" : "");
+    }
+  }
+}
+
+TEST_P(Driver, ColumnsWithAFewLargeValuesStayNarrow) {
+  const MicroKernel& kernel = *GetParam();
+  if (kernel.narrow == nullptr) GTEST_SKIP() << "this kernel has none";
+  std::vector<bf16> values = random_values(512 * 32, 4);
+  for (size_t i = 0; i < 32; ++i) values[i] = bf16::from(1e9f);
+  const NarrowMatrix narrow(kernel, matrix(values, 512, 32, false));
+  ASSERT_GE(narrow.exceptions.size(), 3u);
+  // At least the large one of each column, and few others.
+  EXPECT_GE(narrow.exceptions[2], 32u);
+  EXPECT_LT(narrow.exceptions[2], 64u);
+}
+
+TEST_P(Driver, ValuesOfEverySizeAreNotMadeNarrow) {
+  const MicroKernel& kernel = *GetParam();
+  std::vector<bf16> values = random_values(512 * 32, 5);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = bf16::from(std::ldexp(static_cast<float>(values[i]), static_cast<int>(i / 32 % 60) - 30));
+  }
+  EXPECT_TRUE(NarrowMatrix(kernel, matrix(values, 512, 32, false)).exceptions.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Driver, testing::ValuesIn(all_micro_kernels()),

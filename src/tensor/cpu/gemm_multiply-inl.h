@@ -4,11 +4,35 @@
 
 // The register-blocked product of two panels, written once for every instruction set with vector registers. Everything
 // has internal linkage, so that each including file keeps its own copy.
+//
+// Simd: Vector, kLanes, zero(), load(p), broadcast(p), multiply_add(a, b, sum), add(x, y), and store/load of f32 sums,
+// whole and for the first `count` lanes. Panels are read as 32-bit words: one f32 or a pair of bf16.
 namespace fledge::tensor::cpu {
 namespace {
 
-/// Simd: Vector, kLanes, zero(), load(p), broadcast(p), multiply_add(a, b, sum), add(x, y), and store/load of f32 sums,
-/// whole and for the first `count` lanes. Panels are read as 32-bit words: one f32 or a pair of bf16.
+/// Writes or adds the sums of a tile, as far as its columns are used.
+template <class Simd, int kRows, int kVectors>
+__attribute__((always_inline)) inline void deliver_sums(typename Simd::Vector (&sums)[kRows][kVectors], float* c,
+                                                        int64_t c_stride, int64_t used_columns, bool accumulate) {
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+    float* target = c + row * c_stride;
+#pragma GCC unroll 4
+    for (int vector = 0; vector < kVectors; ++vector) {
+      const int64_t left_over = used_columns - vector * Simd::kLanes;
+      if (left_over >= Simd::kLanes) {
+        if (accumulate) sums[row][vector] = Simd::add(Simd::load(target), sums[row][vector]);
+        Simd::store(target, sums[row][vector]);
+      } else if (left_over > 0) {
+        if (accumulate) sums[row][vector] = Simd::add(Simd::load_part(target, left_over), sums[row][vector]);
+        Simd::store_part(target, left_over, sums[row][vector]);
+      }
+      target += Simd::kLanes;
+    }
+  }
+}
+
+/// The sums of kRows rows and kVectors vectors of columns, step after step through the depth.
 template <class Simd, int kRows, int kPanelRows, int kVectors>
 void multiply_rows(int64_t steps, const float* a, const float* b, float* c, int64_t c_stride, int64_t used_columns,
                    bool accumulate) {
@@ -33,22 +57,7 @@ void multiply_rows(int64_t steps, const float* a, const float* b, float* c, int6
     a += kPanelRows;
     b += kVectors * Simd::kLanes;
   }
-#pragma GCC unroll 16
-  for (int row = 0; row < kRows; ++row) {
-    float* target = c + row * c_stride;
-#pragma GCC unroll 4
-    for (int vector = 0; vector < kVectors; ++vector) {
-      const int64_t left_over = used_columns - vector * Simd::kLanes;
-      if (left_over >= Simd::kLanes) {
-        if (accumulate) sums[row][vector] = Simd::add(Simd::load(target), sums[row][vector]);
-        Simd::store(target, sums[row][vector]);
-      } else if (left_over > 0) {
-        if (accumulate) sums[row][vector] = Simd::add(Simd::load_part(target, left_over), sums[row][vector]);
-        Simd::store_part(target, left_over, sums[row][vector]);
-      }
-      target += Simd::kLanes;
-    }
-  }
+  deliver_sums<Simd, kRows, kVectors>(sums, c, c_stride, used_columns, accumulate);
 }
 
 /// Calls the block that is compiled for exactly `used_rows` rows: with one row (generation) no arithmetic is wasted.

@@ -88,24 +88,5 @@ void pack_pairs_portable(const PanelSource& source, int64_t depth_unit, void* pa
   }
 }
 
-/// Up to kLanes rows as f32 words, or as pairs of bf16, with as many lanes as there are rows.
-template <bool kRounded, int kLanes>
-void pack_few_words(const PanelSource& source, void* panel) {
-  if (source.lanes == kLanes) {
-    pack_portable<kRounded, kLanes>(source, panel);
-  } else if constexpr (kLanes > 1) {
-    pack_few_words<kRounded, kLanes - 1>(source, panel);
-  }
-}
-
-template <int kLanes>
-void pack_few_pairs(const PanelSource& source, void* panel) {
-  if (source.lanes == kLanes) {
-    pack_pairs_portable<kLanes>(source, 2, panel);
-  } else if constexpr (kLanes > 1) {
-    pack_few_pairs<kLanes - 1>(source, panel);
-  }
-}
-
 }  // namespace
 }  // namespace fledge::tensor::cpu

@@ -146,6 +146,16 @@ void load_block(const PanelSource& source, const Element* data, int64_t lane, in
   }
 }
 
+/// The words of a single row.
+template <Words kWords, typename Element>
+void pack_row(const PanelSource& source, int64_t words, const Element* data, uint32_t* panel) {
+  constexpr int kStep = kElementsPerWord<kWords>;
+  for (int64_t word = 0; word < words; word += kBlock) {
+    const __m512i row = words_along_depth<kWords>(data + word * kStep, source.depth - word * kStep);
+    _mm512_mask_storeu_epi32(panel + word, first_of_16(words - word), row);
+  }
+}
+
 template <Words kWords, int kLanes, typename Element>
 void pack_along_depth(const PanelSource& source, int64_t words, const Element* data, uint32_t* panel) {
   for (int64_t word = 0; word < words; word += kBlock) {
@@ -181,7 +191,9 @@ void pack_across_lanes(const PanelSource& source, int64_t words, const Element* 
 template <Words kWords, int kLanes, typename Element>
 bool pack_contiguous(const PanelSource& source, int64_t depth_unit, const Element* data, void* panel) {
   const int64_t words = (source.depth + depth_unit - 1) / depth_unit * depth_unit / kElementsPerWord<kWords>;
-  if (source.lane_stride == 1) {
+  if (kLanes == 1 && source.depth_stride == 1) {
+    pack_row<kWords>(source, words, data, static_cast<uint32_t*>(panel));
+  } else if (source.lane_stride == 1) {
     pack_across_lanes<kWords, kLanes>(source, words, data, static_cast<uint32_t*>(panel));
   } else if (source.depth_stride == 1) {
     pack_along_depth<kWords, kLanes>(source, words, data, static_cast<uint32_t*>(panel));
@@ -202,6 +214,16 @@ void pack_words(const PanelSource& source, int64_t depth_unit, void* panel) {
     pack_pairs_portable<kLanes>(source, depth_unit, panel);
   } else {
     pack_portable<kWords == Words::rounded, kLanes>(source, panel);
+  }
+}
+
+/// Up to kLanes rows, with as many lanes as there are rows.
+template <Words kWords, int kLanes>
+void pack_few_rows(const PanelSource& source, int64_t depth_unit, void* panel) {
+  if (source.lanes == kLanes) {
+    pack_words<kWords, kLanes>(source, depth_unit, panel);
+  } else if constexpr (kLanes > 1) {
+    pack_few_rows<kWords, kLanes - 1>(source, depth_unit, panel);
   }
 }
 

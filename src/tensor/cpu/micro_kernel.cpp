@@ -19,6 +19,9 @@ void pack_columns(const MatrixView& source, void* panel) {
   pack_rows<pack>(source.transposed(), panel);
 }
 
+constexpr NarrowKernel kNarrow{avx512_bf16::find_bases, avx512_bf16::narrow, avx512_bf16::widen,
+                               avx512_bf16::multiply_narrow};
+
 /// A kernel and what the machine must have for it.
 struct Entry {
   InstructionSet needs;
@@ -34,7 +37,8 @@ constexpr std::array kEntries = {
     Entry{InstructionSet::avx512_bf16, true,
           MicroKernel{"avx512_bf16", DType::bf16, DType::bf16, avx512_bf16::kRows, avx512_bf16::kColumns, 2, 2048, 2048,
                       pack_rows<avx512_bf16::pack_a>, pack_columns<avx512_bf16::pack_b>, avx512_bf16::multiply, nullptr,
-                      nullptr, avx512_bf16::kFewRows, pack_rows<avx512_bf16::pack_few>, avx512_bf16::multiply_few}},
+                      nullptr, avx512_bf16::kFewRows, pack_rows<avx512_bf16::pack_few>, avx512_bf16::multiply_few,
+                      &kNarrow}},
     Entry{InstructionSet::avx512, false,
           MicroKernel{"avx512_f32", DType::f32, DType::f32, avx512::kRows, avx512::kColumns, 1, 1024, 1024,
                       pack_rows<avx512::pack_a_f32>, pack_columns<avx512::pack_b_f32>, avx512::multiply_f32, nullptr,

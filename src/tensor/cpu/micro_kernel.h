@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tensor/cpu/gemm_epilogue.h"
+#include "tensor/cpu/gemm_functions.h"
 #include "tensor/dtype.h"
 
 namespace fledge::tensor::cpu {
@@ -22,6 +23,14 @@ struct MatrixView {
 
 /// Most elements of any kernel's tile.
 constexpr int64_t kMaximumTile = 32 * 32;
+
+/// How a kernel's panels of B are made narrow and wide again, see narrow_panels.h.
+struct NarrowKernel {
+  FindBasesFunction* find_bases;
+  NarrowFunction* narrow;
+  WidenFunction* widen;
+  MultiplyNarrowFunction* multiply;  ///< for up to few_rows rows
+};
 
 /// One instruction set's blocks for products of panels: C (f32) = or += A-panel * B-panel.
 ///
@@ -59,6 +68,8 @@ struct MicroKernel {
   void (*pack_few)(const MatrixView& source, void* panel) = nullptr;
   void (*multiply_few)(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,
                        int64_t used_rows, int64_t used_columns, bool accumulate) = nullptr;
+  /// Where panels of B are pairs of bf16 of 32 columns and unpacking them in registers pays; or null.
+  const NarrowKernel* narrow = nullptr;
 
   int64_t padded_depth(int64_t depth) const { return (depth + depth_unit - 1) / depth_unit * depth_unit; }
   int64_t a_panel_bytes(int64_t depth) const {
