@@ -113,6 +113,11 @@ inline int64_t narrow_panel(const void* panel, int64_t pairs, const uint8_t* bas
   return list.count;
 }
 
+/// Two pairs of depth.
+struct Unit {
+  Values even, odd;
+};
+
 /// Reads a narrow panel unit by unit.
 class NarrowReader {
  public:
@@ -123,39 +128,44 @@ class NarrowReader {
         end_(source.end),
         element_(source.first_element) {}
 
-  /// Two pairs of depth.
-  __attribute__((always_inline)) void next(Values& even, Values& odd) {
+  /// How many units come before the next one with exceptions.
+  int64_t plain_units() const {
+    return exception_ == end_ ? INT64_MAX : (exception_->element - element_) / kUnitElements;
+  }
+
+  Unit next() {
 #pragma GCC unroll 3
     for (int line = 0; line < kNarrowUnitBytes; line += 64) {
       _mm_prefetch(reinterpret_cast<const char*>(unit_) + kNarrowPrefetchBytes + line, _MM_HINT_T0);
     }
     const __m512i both = _mm512_loadu_si512(unit_);
-    even = put_together(_mm512_loadu_si512(unit_ + 64), exponents(both));
-    odd = put_together(_mm512_loadu_si512(unit_ + 128), exponents(shift_right(both, 4)));
+    const Unit unit{put_together(_mm512_loadu_si512(unit_ + 64), exponents(both)),
+                    put_together(_mm512_loadu_si512(unit_ + 128), exponents(shift_right(both, 4)))};
     unit_ += kNarrowUnitBytes;
-    element_ += 2 * kPairElements;
-    if (exception_ != end_ && exception_->element < element_) set_exceptions(even, odd);
+    element_ += kUnitElements;
+    return unit;
+  }
+
+  Unit next_with_exceptions() {
+    alignas(64) uint16_t values[kUnitElements];
+    Unit unit = next();
+    static_assert(sizeof values == sizeof unit);
+    memcpy(values, &unit, sizeof values);
+    for (; exception_ != end_ && exception_->element < element_; ++exception_) {
+      values[exception_->element + kUnitElements - element_] = static_cast<uint16_t>(exception_->value);
+    }
+    memcpy(&unit, values, sizeof values);
+    return unit;
   }
 
  private:
+  static constexpr uint32_t kUnitElements = 2 * kPairElements;
+
   __m512i exponents(__m512i nibbles) const {
     // A distance of 15 means an exponent of 0: subtraction stops there.
     const __m512i distances =
         _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, -1));
     return _mm512_subs_epu8(bases_, _mm512_shuffle_epi8(distances, _mm512_and_si512(nibbles, bytes(15))));
-  }
-
-  __attribute__((noinline)) void set_exceptions(Values& even, Values& odd) {
-    alignas(64) uint16_t values[2 * kPairElements];
-    _mm512_store_si512(values, even.first);
-    _mm512_store_si512(values + 32, even.second);
-    _mm512_store_si512(values + 64, odd.first);
-    _mm512_store_si512(values + 96, odd.second);
-    for (; exception_ != end_ && exception_->element < element_; ++exception_) {
-      values[exception_->element + 2 * kPairElements - element_] = static_cast<uint16_t>(exception_->value);
-    }
-    even = {_mm512_load_si512(values), _mm512_load_si512(values + 32)};
-    odd = {_mm512_load_si512(values + 64), _mm512_load_si512(values + 96)};
   }
 
   __m512i bases_;
@@ -164,18 +174,35 @@ class NarrowReader {
   uint32_t element_;
 };
 
+/// Calls use(values) for each pair of depth.
+template <class Use>
+__attribute__((always_inline)) inline void read_pairs(const NarrowSource& source, int64_t pairs, const Use& use) {
+  NarrowReader reader(source);
+  for (int64_t left = pairs / 2; left > 0;) {
+    const int64_t run = reader.plain_units() < left ? reader.plain_units() : left;
+    for (int64_t i = 0; i < run; ++i) {
+      const Unit unit = reader.next();
+      use(unit.even);
+      use(unit.odd);
+    }
+    left -= run;
+    if (left == 0) break;
+    const Unit unit = reader.next_with_exceptions();
+    use(unit.even);
+    use(unit.odd);
+    --left;
+  }
+  if (pairs % 2 != 0) use(reader.next_with_exceptions().even);
+}
+
 inline void widen_panel(const NarrowSource& narrow, int64_t pairs, void* panel) {
   auto* values = static_cast<uint16_t*>(panel);
-  NarrowReader reader(narrow);
-  for (int64_t pair = 0; pair < pairs; pair += 2, values += 2 * kPairElements) {
-    Values even, odd;
-    reader.next(even, odd);
-    _mm512_storeu_si512(values, even.first);
-    _mm512_storeu_si512(values + 32, even.second);
-    if (pair + 1 == pairs) return;
-    _mm512_storeu_si512(values + 64, odd.first);
-    _mm512_storeu_si512(values + 96, odd.second);
-  }
+  read_pairs(
+      narrow, pairs, [&](const Values& pair) __attribute__((always_inline)) {
+        _mm512_storeu_si512(values, pair.first);
+        _mm512_storeu_si512(values + 32, pair.second);
+        values += kPairElements;
+      });
 }
 
 /// The product of a few rows with a narrow panel, whose values never leave the registers.
@@ -185,24 +212,18 @@ void multiply_narrow_rows(int64_t pairs, const float* a, const NarrowSource& b, 
   typename Simd::Vector sums[kRows][2];
 #pragma GCC unroll 8
   for (int row = 0; row < kRows; ++row) sums[row][0] = sums[row][1] = Simd::zero();
-  NarrowReader reader(b);
-  const auto add = [&](const Values& values) __attribute__((always_inline)) {
-    const auto first = reinterpret_cast<typename Simd::Vector>(values.first);
-    const auto second = reinterpret_cast<typename Simd::Vector>(values.second);
+  read_pairs(
+      b, pairs, [&](const Values& pair) __attribute__((always_inline)) {
+        const auto first = reinterpret_cast<typename Simd::Vector>(pair.first);
+        const auto second = reinterpret_cast<typename Simd::Vector>(pair.second);
 #pragma GCC unroll 8
-    for (int row = 0; row < kRows; ++row) {
-      const typename Simd::Vector left = Simd::broadcast(a + row);
-      sums[row][0] = Simd::multiply_add(left, first, sums[row][0]);
-      sums[row][1] = Simd::multiply_add(left, second, sums[row][1]);
-    }
-    a += kRows;
-  };
-  for (int64_t pair = 0; pair < pairs; pair += 2) {
-    Values even, odd;
-    reader.next(even, odd);
-    add(even);
-    if (pair + 1 < pairs) add(odd);
-  }
+        for (int row = 0; row < kRows; ++row) {
+          const typename Simd::Vector left = Simd::broadcast(a + row);
+          sums[row][0] = Simd::multiply_add(left, first, sums[row][0]);
+          sums[row][1] = Simd::multiply_add(left, second, sums[row][1]);
+        }
+        a += kRows;
+      });
   deliver_sums<Simd, kRows, 2>(sums, c, c_stride, used_columns, accumulate);
 }
 
