@@ -35,6 +35,7 @@ infer::Request random_request(uint64_t number, int64_t prompt_tokens, int64_t ma
         static_cast<int32_t>(random.below(static_cast<uint64_t>(vocabulary), static_cast<uint64_t>(index))));
   }
   request.options.sampling.temperature = 0.0;
+  request.options.sampling.log_probability = false;
   request.options.max_tokens = made;
   return request;
 }

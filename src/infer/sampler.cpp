@@ -127,7 +127,6 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options) {
 SampledToken Sampler::next(std::span<const float> logits, uint64_t position, std::span<const int32_t> history,
                            size_t prompt_size) {
   const float model_largest = checked_largest(logits);
-  const double model_log_total = std::log(sum_of_weights(logits, model_largest, 1.0));
   const std::span<const float> scores = penalized(logits, history, prompt_size);
   const float largest = scores.data() == logits.data() ? model_largest : checked_largest(scores);
 
@@ -148,7 +147,9 @@ SampledToken Sampler::next(std::span<const float> logits, uint64_t position, std
       draw_from_candidates(largest, uniform, result);
     }
   }
-  report(logits, model_largest, model_log_total, options_.alternatives, result);
+  if (options_.log_probability || options_.alternatives > 0) {
+    report(logits, model_largest, std::log(sum_of_weights(logits, model_largest, 1.0)), options_.alternatives, result);
+  }
   return result;
 }
 

@@ -38,6 +38,8 @@ struct SamplingOptions {
   uint64_t seed = 0;
   /// How many of the likeliest tokens to report beside the one that was drawn.
   int64_t alternatives = 0;
+  /// Whether to say how likely the drawn token was: a pass over the vocabulary. Alternatives need it.
+  bool log_probability = true;
 };
 
 /// Throws base::UsageError naming the first option that is out of its range.
@@ -50,7 +52,8 @@ struct TokenProbability {
 
 struct SampledToken {
   int32_t token = 0;
-  /// Natural logarithm of the token's probability under the model itself: softmax of the logits as they were given.
+  /// Natural logarithm of the token's probability under the model itself: softmax of the logits as they were given. 0
+  /// where nobody asked.
   double log_probability = 0;
   /// The same under the distribution that the token was drawn from (0 where greedy).
   double sampling_log_probability = 0;

@@ -63,6 +63,7 @@ infer::Request engine_request(const ServedModel& model, const TextRequest& reque
   result.options.sampling = request.sampling;
   result.options.sampling.alternatives =
       std::max(request.top_log_probabilities.value_or(0), request.probabilities.value_or(0));
+  result.options.sampling.log_probability = request.top_log_probabilities || request.probabilities;
   result.options.max_tokens = std::max<int64_t>(1, std::min(request.max_tokens.value_or(context), context - length));
   result.options.token_count = vocabulary;
   result.options.end_tokens = model.end_tokens;

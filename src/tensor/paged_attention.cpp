@@ -141,11 +141,11 @@ void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Pa
       continue;
     }
     pages.push_back({layout, cache.keys.raw(), cache.values.raw(), problem.kv_heads, sequence.pages.data()});
-    pages.back().store(tensors.k, tensors.v, problem.dtype, sequence.length, sequence.count);
     tensors.pages = &pages.back();
     if (cpu::attention_fits_rows(problem, blocks)) {
-      few_queries.push_back({problem, tensors});
+      few_queries.push_back({problem, tensors, sequence.length});
     } else {
+      pages.back().store(tensors.k, tensors.v, problem.dtype, sequence.length, sequence.count);
       cpu::attention_forward(problem, tensors, blocks);
     }
   }

@@ -94,6 +94,7 @@ void attention_backward(const AttentionProblem& problem, const AttentionBackward
 struct AttentionCall {
   AttentionProblem problem;
   AttentionForward tensors;
+  int64_t stored = -1;  ///< tokens that the pages have; what follows is stored with the call. -1: they have all
 };
 
 /// The forward pass of few queries per key head: the same bits without packing all of K and V.

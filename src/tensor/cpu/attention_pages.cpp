@@ -70,24 +70,35 @@ PageLayout::PageLayout(const AttentionBlocks& blocks, int64_t keys, int64_t valu
 
 void AttentionPages::store(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length,
                            int64_t count) const {
+  // A page is cleared with its first token, so one thread stores a head's tokens of a page.
+  const int64_t first_page = length / layout.tokens, end_page = (length + count - 1) / layout.tokens + 1;
+  constexpr int64_t kFewTokens = 64;
+  const int64_t items = (end_page - first_page) * heads;
+  base::parallel_for(items, count < kFewTokens ? items : 1, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      store_page(k, v, dtype, length, count, item % heads, first_page + item / heads);
+    }
+  });
+}
+
+void AttentionPages::store_head(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length,
+                                int64_t count, int64_t head) const {
+  for (int64_t page = length / layout.tokens; page * layout.tokens < length + count; ++page) {
+    store_page(k, v, dtype, length, count, head, page);
+  }
+}
+
+void AttentionPages::store_page(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length,
+                                int64_t count, int64_t head, int64_t page) const {
   with_types(dtype, layout.operand, [&](auto from, auto to) {
     using From = decltype(from);
     using To = decltype(to);
-    // A page is cleared with its first token, so one thread stores a head's tokens of a page.
-    const int64_t first_page = length / layout.tokens, end_page = (length + count - 1) / layout.tokens + 1;
-    constexpr int64_t kFewTokens = 64;
-    const int64_t items = (end_page - first_page) * heads;
-    base::parallel_for(items, count < kFewTokens ? items : 1, [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t head = item % heads, page = first_page + item / heads;
-        const int64_t last = std::min(length + count, (page + 1) * layout.tokens);
-        for (int64_t token = std::max(length, page * layout.tokens); token < last; ++token) {
-          store_token(layout, k.row<From>(0, token - length, head), v.row<From>(0, token - length, head),
-                      token % layout.tokens, reinterpret_cast<To*>(head_of(keys, layout.key_elements, token, head)),
-                      reinterpret_cast<To*>(head_of(values, layout.value_elements, token, head)));
-        }
-      }
-    });
+    const int64_t last = std::min(length + count, (page + 1) * layout.tokens);
+    for (int64_t token = std::max(length, page * layout.tokens); token < last; ++token) {
+      store_token(layout, k.row<From>(0, token - length, head), v.row<From>(0, token - length, head),
+                  token % layout.tokens, reinterpret_cast<To*>(head_of(keys, layout.key_elements, token, head)),
+                  reinterpret_cast<To*>(head_of(values, layout.value_elements, token, head)));
+    }
   });
 }
 

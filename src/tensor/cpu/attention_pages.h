@@ -54,11 +54,16 @@ struct AttentionPages {
   }
   /// Writes `count` tokens of fresh keys and values ([1, T, heads, size] views) behind the first `length`.
   void store(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length, int64_t count) const;
+  /// The same for one head by the calling thread.
+  void store_head(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length, int64_t count,
+                  int64_t head) const;
   /// Rows [count, D] of keys, or [count, Dv] of values, from token `key` on within one page; of type `dtype`.
   void load_keys(int64_t head, int64_t key, int64_t count, DType dtype, std::byte* rows) const;
   void load_values(int64_t head, int64_t key, int64_t count, DType dtype, std::byte* rows) const;
 
  private:
+  void store_page(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length, int64_t count,
+                  int64_t head, int64_t page) const;
   int64_t element_bytes() const { return static_cast<int64_t>(size_of(layout.operand)); }
   std::byte* head_of(std::byte* base, int64_t elements, int64_t key, int64_t head) const {
     return base + (numbers[key / layout.tokens] * heads + head) * elements * element_bytes();

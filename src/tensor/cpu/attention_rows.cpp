@@ -104,10 +104,28 @@ class RowItem {
     return w_.panel;
   }
 
+  /// Asks for a panel of the pages before it is needed: the processor's own prefetcher stops at every 4 KiB.
+  static void prefetch(const std::byte* panel, int64_t bytes) {
+    for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(panel + line);
+  }
+  void prefetch_keys(int64_t key) const {
+    if (t_.pages == nullptr || key >= p_.keys) return;
+    prefetch(t_.pages->key_panel(kv_head_, key), kernel_.b_panel_bytes(p_.head_size));
+  }
+  void prefetch_values(int64_t key, int64_t keys, int64_t first) const {
+    if (t_.pages == nullptr || first >= p_.value_size) return;
+    prefetch(t_.pages->value_panel(kv_head_, key, first), kernel_.b_panel_bytes(keys));
+  }
+
   void compute_block(int64_t key, int64_t keys, bool is_first) {
     const int64_t depth = kernel_.padded_depth(p_.head_size);
     for (int64_t first = 0; first < keys; first += kernel_.columns) {
       const int64_t columns = std::min(kernel_.columns, keys - first);
+      if (first + columns < keys) {
+        prefetch_keys(key + first + columns);
+      } else {
+        prefetch_values(key, keys, 0);
+      }
       kernel_.multiply(depth, w_.queries, key_panel(key + first, columns), w_.scores + first, w_.score_stride, rows_,
                        columns, false);
     }
@@ -115,6 +133,11 @@ class RowItem {
     kernel_.pack_a({w_.scores, DType::f32, rows_, keys, w_.score_stride, 1}, w_.weights);
     for (int64_t first = 0; first < p_.value_size; first += kernel_.columns) {
       const int64_t columns = std::min(kernel_.columns, p_.value_size - first);
+      if (first + columns < p_.value_size) {
+        prefetch_values(key, keys, first + columns);
+      } else {
+        prefetch_keys(key + keys);
+      }
       kernel_.multiply(kernel_.padded_depth(keys), w_.weights, value_panel(key, keys, first, columns),
                        w_.output + first, p_.value_size, rows_, columns, !is_first);
     }
@@ -154,6 +177,13 @@ class RowItem {
   RowWorkspace w_;
 };
 
+/// The tokens that the pages do not have yet, of one head: this call alone reads them.
+void store_fresh(const AttentionCall& call, int64_t head) {
+  const AttentionForward& tensors = call.tensors;
+  tensors.pages->store_head(tensors.k, tensors.v, call.problem.dtype, call.stored, call.problem.keys - call.stored,
+                            head);
+}
+
 }  // namespace
 
 bool attention_fits_rows(const AttentionProblem& problem, const AttentionBlocks& blocks) {
@@ -175,7 +205,9 @@ void attention_forward_rows(std::span<const AttentionCall> calls, const Attentio
   parallel_with_workspace(count * any.kv_heads, RowWorkspace(any, blocks, nullptr).bytes,
                           [&](int64_t item, std::byte* base) {
                             const AttentionCall& call = calls[static_cast<size_t>(item / any.kv_heads)];
-                            RowItem(call.problem, call.tensors, blocks, 0, item % any.kv_heads, base).compute();
+                            const int64_t head = item % any.kv_heads;
+                            if (call.stored >= 0) store_fresh(call, head);
+                            RowItem(call.problem, call.tensors, blocks, 0, head, base).compute();
                           });
 }
 

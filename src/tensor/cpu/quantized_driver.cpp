@@ -149,7 +149,7 @@ class Group {
 
  private:
   void quantize(QuantizedActivations& form) const {
-    constexpr int64_t kGrainElements = 32768;
+    constexpr int64_t kGrainElements = 4096;
     const int64_t chunk = kernel_.maximum_rows;
     base::parallel_for(divide_up(a_.rows, chunk), divide_up(kGrainElements, chunk * a_.depth),
                        [&](int64_t first, int64_t last) {

@@ -32,7 +32,7 @@ constexpr std::array kEntries = {
           {"amx_int8", multiply_amx<amx::multiply_quantized>, avx512_vnni::unpack_quantized, 2 * kTileRows,
            kTileRows - 1, true, amx::release_quantized}},
     Entry{has_vnni,
-          {"avx512_vnni", avx512_vnni::multiply_quantized, avx512_vnni::unpack_quantized, 12, 12, false, nullptr}},
+          {"avx512_vnni", avx512_vnni::multiply_quantized, avx512_vnni::unpack_quantized, 12, 48, false, nullptr}},
     Entry{[] { return instruction_set() >= InstructionSet::avx2; },
           {"avx2", avx2::multiply_quantized, avx2::unpack_quantized, 4, 4, false, nullptr}},
     Entry{[] { return true; },
