@@ -21,9 +21,10 @@ bool in_parallel();
 /// sleep. Where another thread is using the team, the caller does all parts, in order.
 void run_parts(int64_t parts, int threads, void (*call)(const void* body, int64_t part), const void* body);
 
-/// Parts for each thread where there is enough work: the cores of a shared machine may differ in speed by a factor of
-/// three from one second to the next, and with equal halves the slower one decides.
-constexpr int64_t kPartsPerThread = 4;
+/// Parts for each thread where there is enough work: one on a machine whose cores are alike, since every cut costs (a
+/// product packs its operands anew, memory is read past each end); four where some cores are slower than others, whose
+/// equal halves would decide.
+int64_t parts_per_thread();
 
 /// Calls body(first, last) on contiguous parts of [0, count) of at least `grain` items, a few for each thread, in the
 /// calling thread when the work is smaller or when already inside of parallel work. The split depends on `count`,
@@ -37,7 +38,7 @@ void parallel_for(int64_t count, int64_t grain, const Body& body) {
     body(int64_t{0}, count);
     return;
   }
-  const int64_t parts = std::min(useful, threads * kPartsPerThread);
+  const int64_t parts = std::min(useful, threads * parts_per_thread());
   const auto run_part = [&](int64_t part) {
     const int64_t first = count * part / parts, last = count * (part + 1) / parts;
     if (first < last) body(first, last);

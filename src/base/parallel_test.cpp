@@ -24,7 +24,7 @@ TEST(Parallel, EveryItemIsVisitedOnceInTheSameParts) {
     for (const int64_t count : {0, 1, 2, 7, 1000}) {
       std::vector<std::atomic<int>> visits(static_cast<size_t>(count));
       std::atomic<int> parts = 0;
-      const int64_t used = std::min<int64_t>(count, threads == 1 ? 1 : threads * kPartsPerThread);
+      const int64_t used = std::min<int64_t>(count, threads == 1 ? 1 : threads * parts_per_thread());
       parallel_for(count, 1, [&](int64_t first, int64_t last) {
         EXPECT_LT(first, last);
         bool is_begin = false;

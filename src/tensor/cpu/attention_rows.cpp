@@ -104,28 +104,10 @@ class RowItem {
     return w_.panel;
   }
 
-  /// Asks for a panel of the pages before it is needed: the processor's own prefetcher stops at every 4 KiB.
-  static void prefetch(const std::byte* panel, int64_t bytes) {
-    for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(panel + line);
-  }
-  void prefetch_keys(int64_t key) const {
-    if (t_.pages == nullptr || key >= p_.keys) return;
-    prefetch(t_.pages->key_panel(kv_head_, key), kernel_.b_panel_bytes(p_.head_size));
-  }
-  void prefetch_values(int64_t key, int64_t keys, int64_t first) const {
-    if (t_.pages == nullptr || first >= p_.value_size) return;
-    prefetch(t_.pages->value_panel(kv_head_, key, first), kernel_.b_panel_bytes(keys));
-  }
-
   void compute_block(int64_t key, int64_t keys, bool is_first) {
     const int64_t depth = kernel_.padded_depth(p_.head_size);
     for (int64_t first = 0; first < keys; first += kernel_.columns) {
       const int64_t columns = std::min(kernel_.columns, keys - first);
-      if (first + columns < keys) {
-        prefetch_keys(key + first + columns);
-      } else {
-        prefetch_values(key, keys, 0);
-      }
       kernel_.multiply(depth, w_.queries, key_panel(key + first, columns), w_.scores + first, w_.score_stride, rows_,
                        columns, false);
     }
@@ -133,11 +115,6 @@ class RowItem {
     kernel_.pack_a({w_.scores, DType::f32, rows_, keys, w_.score_stride, 1}, w_.weights);
     for (int64_t first = 0; first < p_.value_size; first += kernel_.columns) {
       const int64_t columns = std::min(kernel_.columns, p_.value_size - first);
-      if (first + columns < p_.value_size) {
-        prefetch_values(key, keys, first + columns);
-      } else {
-        prefetch_keys(key + keys);
-      }
       kernel_.multiply(kernel_.padded_depth(keys), w_.weights, value_panel(key, keys, first, columns),
                        w_.output + first, p_.value_size, rows_, columns, !is_first);
     }

@@ -408,7 +408,7 @@ void multiply(const MicroKernel& kernel, const Product& product) {
   const double work = static_cast<double>(row_panels * kernel.rows) * static_cast<double>(product.a.columns) *
                       static_cast<double>(column_panels * kernel.columns);
   const int64_t useful = std::max<int64_t>(1, static_cast<int64_t>(work / 1e6));
-  const Grid grid(row_panels, column_panels, std::min(base::thread_count() * base::kPartsPerThread, useful));
+  const Grid grid(row_panels, column_panels, std::min(base::thread_count() * base::parts_per_thread(), useful));
   const int64_t parts = grid.row_parts * grid.column_parts;
   const auto part = [&](int64_t index) {
     return Part(kernel, product, blocking, part_of(row_panels, index / grid.column_parts, grid.row_parts),

@@ -124,7 +124,7 @@ class Group {
 
   void run() {
     const int64_t work = bytes_ * std::max<int64_t>(1, a_.rows / 4);
-    const int64_t parts = std::clamp<int64_t>(work / kBytesPerPart, 1, base::thread_count() * base::kPartsPerThread);
+    const int64_t parts = std::clamp<int64_t>(work / kBytesPerPart, 1, base::thread_count() * base::parts_per_thread());
     // The outputs are cut; only where those are too few, the rows too.
     const int64_t column_parts = std::min(parts, panels_);
     const int64_t chunks = divide_up(a_.rows, kernel_.maximum_rows);
