@@ -36,6 +36,11 @@ inline SequenceState make_pages(const StateLayout& layout, int64_t pages, tensor
     state.layers.push_back(
         tensor::make_paged_key_values(pages, layer.heads, layer.key_size, layer.value_size, type, arena));
   }
+  for (size_t layer = 0; layer < state.layers.size(); ++layer) {
+    const tensor::PagedKeyValues& next = state.layers[(layer + 1) % state.layers.size()];
+    state.layers[layer].next_keys = next.keys;
+    state.layers[layer].next_values = next.values;
+  }
   return state;
 }
 

@@ -57,6 +57,8 @@ struct PagedSequence {
 struct PagedKeyValues {
   Tensor keys, values;
   int64_t key_size = 0, value_size = 0;
+  /// Of the layer that will be read next, so that memory can be asked for it in time; undefined: not known.
+  Tensor next_keys, next_values;
 };
 
 /// Tokens in a page for operands of this type: the kernel's block of keys.

@@ -6,6 +6,7 @@
 #include "tensor/cpu/attention.h"
 #include "tensor/cpu/attention_blocks.h"
 #include "tensor/cpu/attention_pages.h"
+#include "tensor/cpu/read_ahead.h"
 #include "tensor/cpu/reference/attention.h"
 
 namespace fledge::tensor {
@@ -106,6 +107,21 @@ void reference_attention(const cpu::AttentionProblem& problem, cpu::AttentionFor
   cpu::reference::attention_forward(problem, tensors);
 }
 
+/// Has the pages read ahead that the same sequences will need in the next layer.
+void plan_next_layer(std::span<const cpu::AttentionCall> calls, const PagedKeyValues& cache) {
+  cpu::ReadAhead& plan = cpu::ReadAhead::instance();
+  plan.clear();
+  if (!cache.next_keys || cache.next_keys.shape() != cache.keys.shape() ||
+      cache.next_values.shape() != cache.values.shape()) {
+    return;
+  }
+  for (const cpu::AttentionCall& call : calls) {
+    cpu::AttentionPages pages = *call.tensors.pages;
+    pages.keys = cache.next_keys.raw(), pages.values = cache.next_values.raw();
+    for (int64_t head = 0; head < call.problem.kv_heads; ++head) pages.plan_reading(head, call.problem.keys, plan);
+  }
+}
+
 }  // namespace
 
 int64_t attention_page_tokens(DType dtype) {
@@ -150,6 +166,7 @@ void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Pa
     }
   }
   cpu::attention_forward_rows(few_queries, blocks);
+  plan_next_layer(few_queries, cache);
 }
 
 PagedKeyValues make_paged_key_values(int64_t pages, int64_t heads, int64_t key_size, int64_t value_size, DType dtype,

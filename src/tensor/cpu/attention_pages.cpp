@@ -28,9 +28,17 @@ void store_token(const PageLayout& layout, const From* key, const From* value, i
     std::fill_n(keys, layout.key_elements, To{});
     std::fill_n(values, layout.value_elements, To{});
   }
-  for (int64_t d = 0; d < layout.key_size; ++d) keys[layout.key_at(token, d)] = to_panel(key[d], To{});
-  for (int64_t column = 0; column < layout.value_size; ++column) {
-    values[layout.value_at(token, column)] = to_panel(value[column], To{});
+  // Neighbours in depth, or in columns, stand at even distances: addresses are counted on instead of worked out anew.
+  const int64_t group = layout.pairs ? 2 : 1;
+  To* place = keys + layout.key_at(token, 0);
+  for (int64_t d = 0; d < layout.key_size; d += group, place += group * layout.lanes) {
+    place[0] = to_panel(key[d], To{});
+    if (group == 2 && d + 1 < layout.key_size) place[1] = to_panel(key[d + 1], To{});
+  }
+  for (int64_t first = 0; first < layout.value_size; first += layout.lanes) {
+    place = values + layout.value_at(token, first);
+    const int64_t end = std::min(first + layout.lanes, layout.value_size);
+    for (int64_t column = first; column < end; ++column, place += group) *place = to_panel(value[column], To{});
   }
 }
 
@@ -100,6 +108,16 @@ void AttentionPages::store_page(const AttentionView& k, const AttentionView& v, 
                   reinterpret_cast<To*>(head_of(values, layout.value_elements, token, head)));
     }
   });
+}
+
+void AttentionPages::plan_reading(int64_t head, int64_t tokens, ReadAhead& plan) const {
+  for (int64_t key = 0; key < tokens; key += layout.tokens) {
+    const int64_t count = std::min(layout.tokens, tokens - key);
+    plan.add(key_panel(head, key), whole_panels(count, layout.lanes) * layout.key_panel * element_bytes());
+    for (int64_t column = 0; column < layout.value_size; column += layout.lanes) {
+      plan.add(value_panel(head, key, column), (count + 1) / 2 * 2 * layout.lanes * element_bytes());
+    }
+  }
 }
 
 void AttentionPages::load_keys(int64_t head, int64_t key, int64_t count, DType dtype, std::byte* rows) const {

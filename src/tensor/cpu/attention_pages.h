@@ -4,6 +4,7 @@
 
 #include "tensor/cpu/attention.h"
 #include "tensor/cpu/attention_blocks.h"
+#include "tensor/cpu/read_ahead.h"
 
 namespace fledge::tensor::cpu {
 
@@ -57,6 +58,8 @@ struct AttentionPages {
   /// The same for one head by the calling thread.
   void store_head(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length, int64_t count,
                   int64_t head) const;
+  /// Adds to the plan what attention to a head's first `tokens` tokens reads.
+  void plan_reading(int64_t head, int64_t tokens, ReadAhead& plan) const;
   /// Rows [count, D] of keys, or [count, Dv] of values, from token `key` on within one page; of type `dtype`.
   void load_keys(int64_t head, int64_t key, int64_t count, DType dtype, std::byte* rows) const;
   void load_values(int64_t head, int64_t key, int64_t count, DType dtype, std::byte* rows) const;

@@ -8,6 +8,7 @@
 #include "tensor/arena.h"
 #include "tensor/cpu/parallel_spaces.h"
 #include "tensor/cpu/quantized_activations.h"
+#include "tensor/cpu/read_ahead.h"
 
 namespace fledge::tensor::cpu {
 namespace {
@@ -88,8 +89,9 @@ class Multiplication {
     const int64_t columns = std::min(panels.last * kPanelRows, part_.columns) - column;
     for (int64_t row = rows.first, chunk = 0; row < rows.last; row += chunk) {
       chunk = kernel_.chunk_rows(rows.last - row);
-      const QuantizedRows activations = activations_.chunk(row);
+      QuantizedRows activations = activations_.chunk(row);
       for (int64_t panel = 0; panel < panels.size(); ++panel) {
+        if (chunk >= kBusyRows) activations.ahead = reinterpret_cast<const char*>(ReadAhead::instance().next());
         kernel_.multiply(kind, first + static_cast<size_t>(panel) * bytes, groups_, activations, chunk,
                          sums.data() + panel * kPanelRows, kStride);
       }
@@ -98,6 +100,7 @@ class Multiplication {
   }
 
   static constexpr int64_t kMaximumChunk = 32;
+  static constexpr int64_t kBusyRows = 8;  ///< with fewer the product itself waits for memory
 
   const QuantizedKernel& kernel_;
   const QuantizedPart& part_;

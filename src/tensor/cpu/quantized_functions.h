@@ -36,6 +36,7 @@ struct QuantizedRows {
   const int32_t* starts;  ///< what a sum starts with, for numbers stored with an offset: -offset * sum of values. With
                           ///< scales per half group [groups][2][rows]. Null where there is no offset
   const float* sums;      ///< scale * sum of values, where there are minimums; otherwise null
+  const char* ahead = nullptr;  ///< 4 KiB that another operation will read and a product may ask memory for; or null
 };
 
 /// sums[row][0, 16) for `rows` (a size of chunk that the kernel knows) and one panel of `groups` groups.

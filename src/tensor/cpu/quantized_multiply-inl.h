@@ -148,6 +148,14 @@ FLEDGE_INLINE void prefetch_group(const uint8_t* weights) {
   }
 }
 
+/// Asks the L2 cache for a part of what another operation will read.
+FLEDGE_INLINE void prefetch_ahead(const char* ahead, int64_t group) {
+  constexpr int64_t kBytes = 4096, kEach = 256;
+  const char* part = ahead + group * kEach % kBytes;
+#pragma GCC unroll 4
+  for (int64_t line = 0; line < kEach; line += 64) _mm_prefetch(part + line, _MM_HINT_T1);
+}
+
 /// The sums of one group for kRows rows. With scales per half, `dots` has the halves apart; otherwise the second half
 /// is a chain of its own where there are too few rows to hide the latency of an instruction.
 template <class V, class Format, int kRows, int kChains, int j>
@@ -182,7 +190,10 @@ inline void multiply_lanes(const uint8_t* panel, int64_t groups, const Quantized
   for (int row = 0; row < kRows; ++row) totals[row] = V::zero();
   for (int64_t group = 0; group < groups; ++group, weights += Format::kGroupBytes) {
     pass_header<V, Format>(group, lane, weights, block);
-    if (lane == 0) prefetch_group<Format>(weights);
+    if (lane == 0) {
+      prefetch_group<Format>(weights);
+      if (activations.ahead != nullptr) prefetch_ahead(activations.ahead, group);
+    }
     typename V::Ints dots[kRows][kChains];
 #pragma GCC unroll 12
     for (int row = 0; row < kRows; ++row) {
