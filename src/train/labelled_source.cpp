@@ -11,6 +11,7 @@
 #include "train/data/encoder_rows.h"
 #include "train/data/permutation.h"
 #include "train/data/prepare.h"
+#include "train/tokenizer_source.h"
 
 namespace fledge::train {
 namespace {
@@ -19,7 +20,7 @@ constexpr uint64_t kOrderStream = 0x6c6162656c6c6564;  // "labelled"
 
 /// The folder of the tokenizer: the one that the recipe names, or the starting model's own.
 std::filesystem::path find_tokenizer(const Recipe& recipe) {
-  if (!recipe.data.tokenizer.empty()) return recipe.data.tokenizer;
+  if (!recipe.data.tokenizer.empty()) return tokenizer_path(recipe.data.tokenizer);
   if (!recipe.model.path.empty()) return models::resolve_model(recipe.model.path);
   throw base::UsageError("objective.kind = \"classify\" with a new model needs data.tokenizer, the folder of one");
 }

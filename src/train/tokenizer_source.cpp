@@ -9,13 +9,16 @@
 
 namespace fledge::train {
 
+std::filesystem::path tokenizer_path(const std::string& name) {
+  return std::filesystem::exists(name) ? std::filesystem::path(name) : models::resolve_model(name);
+}
+
 nn::Tokenizer open_tokenizer(const std::string& name) {
-  return models::load_tokenizer(std::filesystem::exists(name) ? std::filesystem::path(name)
-                                                              : models::resolve_model(name));
+  return models::load_tokenizer(tokenizer_path(name));
 }
 
 std::filesystem::path tokenizer_folder_of(const Recipe& recipe, const std::filesystem::path& data_folder) {
-  return recipe.data.text.empty() && !recipe.data.tokenizer.empty() ? std::filesystem::path(recipe.data.tokenizer)
+  return recipe.data.text.empty() && !recipe.data.tokenizer.empty() ? tokenizer_path(recipe.data.tokenizer)
                                                                     : data_folder;
 }
 

@@ -10,6 +10,9 @@
 
 namespace fledge::train {
 
+/// Where a recipe's tokenizer lies: a folder or file of that name, or else a model of that name in the store.
+std::filesystem::path tokenizer_path(const std::string& name);
+
 /// The tokenizer of a folder or file, of a model by its name in the store, or of a GGUF file.
 nn::Tokenizer open_tokenizer(const std::string& name);
 
