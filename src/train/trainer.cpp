@@ -294,7 +294,7 @@ void Trainer::after_step(Session& session, bool last) {
   const int64_t step = session.state.step;
   const auto due = [&](int64_t every) { return every > 0 && step % every == 0; };
   const bool finished = step == recipe_.steps;
-  if (due(recipe_.evaluation.every) || (finished && recipe_.evaluation.every > 0)) evaluate_now(session);
+  if (due(recipe_.evaluation.every) || finished) evaluate_now(session);
   if (due(recipe_.samples.every) && !last) sample_now(session);
   if (last || due(recipe_.checkpoints.every)) save_now(session);
 }
