@@ -13,12 +13,15 @@ void add_bench_command(CLI::App& app, Context& context) {
   CLI::App* verb = add_verb(app, context, "bench", "Measures the speed of this machine beside its measured peak.",
                             "fledge bench train --batch 8 --seq 512 --dtype bf16\nfledge bench matmul --json");
   verb->group("Measure");
-  verb->add_option("WHAT", options->what, "matmul, train or generate")
+  verb->add_option("WHAT", options->what, "matmul, train, generate or encode")
       ->required()
-      ->check(CLI::IsMember({"matmul", "train", "generate"}));
+      ->check(CLI::IsMember({"matmul", "train", "generate", "encode"}));
   verb->add_option("--model", options->model,
                    "A config.json, or a model; generate then uses its weights (default: GPT-2's 124M shape)")
       ->type_name("CONFIG|DIR")
+      ->group("Model");
+  verb->add_option("--beside", options->beside, "encode: a second encoder, which takes turns with the first")
+      ->type_name("CONFIG")
       ->group("Model");
   verb->add_option("--lora", options->lora, "train: only a LoRA of this rank, over a model with weights")
       ->type_name("RANK")
@@ -35,7 +38,7 @@ void add_bench_command(CLI::App& app, Context& context) {
         ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
         ->group("Work");
   };
-  add("--batch", options->batch, "B", "Sequences at once (default: 8; 1 to generate)");
+  add("--batch", options->batch, "B", "Sequences at once (default: 8; 1 to generate and to encode)");
   add("--seq", options->sequence_length, "T", "Tokens in a sequence, or in a prompt (default: 512)");
   add("--steps", options->steps, "N", "Steps to measure, or tokens to generate (default: 10; 128)");
   add_json_option(*verb, options->json, "The numbers as one JSON object");

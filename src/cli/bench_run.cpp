@@ -256,8 +256,10 @@ void bench_matmul(const BenchOptions& options) {
 void run_bench(const BenchOptions& options, const CommonOptions&) {
   if (options.lora && (options.what != "train" || options.model.empty()))
     throw base::UsageError("--lora is for bench train, over the weights of a --model");
+  if (!options.beside.empty() && options.what != "encode") throw base::UsageError("--beside is for bench encode");
   if (options.what == "train") return bench_train(options);
   if (options.what == "generate") return bench_generate(options);
+  if (options.what == "encode") return bench_encode(options);
   bench_matmul(options);
 }
 
