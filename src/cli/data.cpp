@@ -99,6 +99,7 @@ void add_data_command(CLI::App& app, Context& context) {
 
   add_data_inspect_command(*data, context);
   add_data_prepare_command(*data, context);
+  add_data_augment_command(*data, context);
 }
 
 }  // namespace fledge::cli

@@ -44,12 +44,24 @@ struct DataInspectOptions {
   bool json = false;
 };
 
-/// `fledge data` with its commands list, get, inspect and prepare.
+struct DataAugmentOptions {
+  std::string file, model, out;
+  std::string text_column = "text", pair_column, label_column = "label";
+  std::string precision = "auto";
+  int64_t variants = 20, candidates = 15;
+  double probability = 0.4;
+  uint64_t seed = 1;
+  bool json = false;
+};
+
+/// `fledge data` with its commands list, get, inspect, prepare and augment.
 void add_data_command(CLI::App& app, Context& context);
 
 void add_data_prepare_command(CLI::App& data, Context& context);
 
 void add_data_inspect_command(CLI::App& data, Context& context);
+
+void add_data_augment_command(CLI::App& data, Context& context);
 
 /// The catalogue of named corpora.
 void run_data_list(const DataListOptions& options);
@@ -59,5 +71,8 @@ void run_data_get(const DataGetOptions& options, const CommonOptions& common);
 void run_data_inspect(const DataInspectOptions& options, const CommonOptions& common);
 /// Tokenizes text files into a data set.
 void run_data_prepare(const DataPrepareOptions& options, const CommonOptions& common);
+
+/// Writes a table of labelled texts with variants of each.
+void run_data_augment(const DataAugmentOptions& options, const CommonOptions& common);
 
 }  // namespace fledge::cli
