@@ -121,6 +121,13 @@ expect_code 0
 has distilbert validation_kl validation_hidden
 grep -q '"num_hidden_layers": 2' distilbert/checkpoints/step-000012/config.json || fail "not two blocks"
 
+# A tokenizer by the name of a model in the store.
+export XDG_DATA_HOME="$work/share"
+mkdir -p "$XDG_DATA_HOME/fledge/models"
+cp -r teacher/checkpoints/step-000012 "$XDG_DATA_HOME/fledge/models/own"
+run train task.toml "${narrow[@]}" --set data.tokenizer=own --set steps=2 --set run.out=named
+expect_code 0
+
 # Mistakes, each one sentence.
 run train "${task[@]}" "${layers[@]}" "${bert[@]}" --set model.n_layer=2 --set model.n_head=2 --set model.n_embd=16 \
   --set data.tokenizer=tokenizer --set run.out=x --quiet

@@ -55,6 +55,12 @@ run train whole/recipe.toml --set run.out=again
 expect_code 0
 same_checkpoint whole again
 
+# Without an interval there is one validation, at the end.
+run train recipe.toml --set evaluation.every=0 --set run.out=at-the-end
+expect_code 0
+[ "$(grep -c '"validation_loss"' at-the-end/metrics.jsonl)" -eq 1 ] || fail "not one validation"
+tail -1 at-the-end/metrics.jsonl | grep -q '"step":12,"validation_loss"' || fail "the last line is not the validation"
+
 # Killed at any moment and resumed: the same bytes. The kill comes as soon as a checkpoint is there.
 for attempt in 4 8; do
   "$fledge" train recipe.toml --set run.out=killed-$attempt >/dev/null 2>&1 &
