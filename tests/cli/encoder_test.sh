@@ -115,6 +115,19 @@ expect_in out validation_spearman
 run classify pairs --text warm --pair cold
 expect_code 0
 
+# How fast encoders read, in turns.
+encoder=mlm/checkpoints/step-000016
+run bench encode --model "$encoder" --beside "$encoder" --seq 16 --steps 1 --json
+expect_code 0
+expect_in out '"beside_texts_per_second"'
+expect_in out '"times_as_fast"'
+run bench encode --model "$encoder" --seq 1000
+expect_code 2
+expect_sentence "longer than the context"
+run bench train --beside "$encoder"
+expect_code 2
+expect_sentence "--beside is for bench encode"
+
 # Mistakes, each one sentence.
 run classify mlm --text a
 expect_code 1
