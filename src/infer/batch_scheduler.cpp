@@ -256,9 +256,21 @@ void BatchScheduler::draft() {
   for (size_t index = 0; index < asking.size(); ++index) asking[index]->guess = std::move(requests[index].guess);
 }
 
+/// Tokens of prompts in a step. Where several prompts wait, a step takes the first one and few more, so that who came
+/// first has the first token while others are still being read: short products are about as fast as long ones.
+int64_t BatchScheduler::prompt_budget() const {
+  constexpr int64_t kFewTokens = 128;
+  const auto reads = [](const SequencePointer& sequence) { return sequence->pending() > 1; };
+  const auto first = std::ranges::find_if(running_, reads);
+  if (first == running_.end() || std::find_if(first + 1, running_.end(), reads) == running_.end()) {
+    return options_.step_tokens;
+  }
+  return std::min(options_.step_tokens, std::max(kFewTokens, (*first)->pending()));
+}
+
 /// Shares the step's tokens out: one to each sequence that makes text, the rest to prompts, first come first served.
 void BatchScheduler::plan() {
-  int64_t budget = options_.step_tokens;
+  int64_t budget = prompt_budget();
   for (const SequencePointer& sequence : running_) {
     sequence->count = 0;
     if (sequence->pending() == 1) budget -= 1 + static_cast<int64_t>(sequence->guess.size());

@@ -64,6 +64,7 @@ class BatchScheduler {
   void admit();
   void begin(Sequence& sequence);
   void draft();
+  int64_t prompt_budget() const;
   void plan();
   bool reserve(Sequence& sequence, int64_t tokens);
   void preempt_last();
