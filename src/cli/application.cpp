@@ -63,8 +63,8 @@ void add_commands(CLI::App& app, Context& context) {
 
 /// Says why the program ends, and ends the other processes of the run.
 int report(std::string_view sentence, int exit_code) {
-  // Where all processes fail alike, the first one speaks and ends the others.
-  if (tensor::launched_rank() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  // Where all processes fail alike, the first one speaks and ends the others, soon enough on a busy machine too.
+  if (tensor::launched_rank() > 0) std::this_thread::sleep_for(std::chrono::seconds(2));
   try {
     flush_standard_output();
   } catch (const base::Error&) {

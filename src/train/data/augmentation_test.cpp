@@ -128,7 +128,9 @@ TEST(WordCandidates, AreNeighboursOtherwise) {
   const int32_t good = *tokenizer.token_id("good"), found = *tokenizer.token_id(result[0].candidates[1][0]);
   for (const char* other : {"a", "film", "bad", "are", "and", "films"}) {
     const auto id = tokenizer.token_id(other);
-    if (id) EXPECT_LE(cosine(good, *id), cosine(good, found) + 1e-6) << other;
+    if (id) {
+      EXPECT_LE(cosine(good, *id), cosine(good, found) + 1e-6) << other;
+    }
   }
 }
 
