@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "models/encoder_input.h"
 #include "tensor/cross_entropy.h"
 
 namespace fledge::infer {
@@ -55,14 +56,8 @@ void Classifier::run(std::span<const nn::EncoderText> texts, std::span<const siz
   nn::EncoderRow row(special_);
   for (const size_t index : order) row.add_whole(texts[index].ids, texts[index].segments);
   tensor::Arena& arena = memory_.activations;
-  const tensor::Shape shape{1, row.size()};
   grad::Graph graph(arena, memory_.encodings, activation_type_, false);
-  models::ForwardInput input;
-  input.ids = Tensor::from(row.ids, shape, arena);
-  input.token_types = Tensor::from(row.segments, shape, arena);
-  input.positions = Tensor::from(row.positions, shape, arena);
-  input.document_starts = Tensor::from(row.starts, shape, arena);
-  input.document_ends = Tensor::from(row.ends, shape, arena);
+  const models::ForwardInput input = models::encoder_input(row, arena);
   const auto width = static_cast<int64_t>(labels_.size());
   Tensor logits = model_.forward(graph, input).named.at("logits").value().reshape({-1, width});
   if (!is_regression()) tensor::log_softmax(logits, logits);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "models/encoder_input.h"
 #include "nn/text/character_class.h"
 #include "nn/text/utf8.h"
 #include "nn/text/word_piece_model.h"
@@ -130,14 +131,8 @@ void WordCandidates::predict(std::span<const MaskedWord> words, std::vector<Repl
     row.add_whole(word.ids);
   }
   tensor::Arena& arena = memory_.activations;
-  const tensor::Shape shape{1, row.size()};
   grad::Graph graph(arena, memory_.encodings, activation_type_, false);
-  models::ForwardInput input;
-  input.ids = Tensor::from(row.ids, shape, arena);
-  input.token_types = Tensor::from(row.segments, shape, arena);
-  input.positions = Tensor::from(row.positions, shape, arena);
-  input.document_starts = Tensor::from(row.starts, shape, arena);
-  input.document_ends = Tensor::from(row.ends, shape, arena);
+  models::ForwardInput input = models::encoder_input(row, arena);
   input.head_rows = Tensor::from(places, {static_cast<int64_t>(places.size())}, arena);
   const Tensor logits = models::logits(graph, model_, model_.forward(graph, input).hidden).value();
   const std::vector<float> scores = logits.to_vector<float>();
