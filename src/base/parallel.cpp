@@ -60,10 +60,10 @@ bool look_for(const Ready& ready) {
   return false;
 }
 
-/// Parts of a round that one thread begins with, as one number: the round's own number in the upper 24 bits, then the
-/// first part and the end in 20 bits each. The owner takes from the front, so that it goes through memory in order and
-/// finds in its caches what it left there with the last operation; who has finished takes from the back of others. A
-/// thread that wakes late with the number of another round takes nothing.
+/// Parts of a round that one thread begins with, as one number: the low bits of the round's own number in the upper 24,
+/// then the first part and the end in 20 bits each. The owner takes from the front, so that it goes through memory in
+/// order and finds in its caches what it left there with the last operation; who has finished takes from the back of
+/// others. A thread that wakes late with the number of another round takes nothing.
 class Range {
  public:
   static constexpr int64_t kMostParts = (1 << 20) - 1;
@@ -131,7 +131,7 @@ class Team {
     done_.store(0, std::memory_order_relaxed);
     const uint32_t round = round_.load(std::memory_order_relaxed) + 1;
     for (int range = 0; range < ranges; ++range) {
-      ranges_[static_cast<size_t>(range)].open(round & 0xffffff, count * range / ranges, count * (range + 1) / ranges);
+      ranges_[static_cast<size_t>(range)].open(round, count * range / ranges, count * (range + 1) / ranges);
     }
     round_.store(round);
     if (sleeping_.load() > 0) round_.notify_all();

@@ -166,7 +166,7 @@ void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Pa
     }
   }
   cpu::attention_forward_rows(few_queries, blocks);
-  plan_next_layer(few_queries, cache);
+  if (q.dim(0) >= cpu::ReadAhead::kBusyRows) plan_next_layer(few_queries, cache);
 }
 
 PagedKeyValues make_paged_key_values(int64_t pages, int64_t heads, int64_t key_size, int64_t value_size, DType dtype,

@@ -91,7 +91,8 @@ class Multiplication {
       chunk = kernel_.chunk_rows(rows.last - row);
       QuantizedRows activations = activations_.chunk(row);
       for (int64_t panel = 0; panel < panels.size(); ++panel) {
-        if (chunk >= kBusyRows) activations.ahead = reinterpret_cast<const char*>(ReadAhead::instance().next());
+        if (chunk >= ReadAhead::kBusyRows)
+          activations.ahead = reinterpret_cast<const char*>(ReadAhead::instance().next());
         kernel_.multiply(kind, first + static_cast<size_t>(panel) * bytes, groups_, activations, chunk,
                          sums.data() + panel * kPanelRows, kStride);
       }
@@ -100,7 +101,7 @@ class Multiplication {
   }
 
   static constexpr int64_t kMaximumChunk = 32;
-  static constexpr int64_t kBusyRows = 8;  ///< with fewer the product itself waits for memory
+  static_assert(kAheadBytes == ReadAhead::kPieceBytes);
 
   const QuantizedKernel& kernel_;
   const QuantizedPart& part_;

@@ -22,9 +22,10 @@
 // [16]) | | wide_halves | | 8 words | scale of each half (f32 [16]) |
 namespace fledge::tensor::cpu {
 
-constexpr int kPanelRows = 16;   ///< outputs of a panel
-constexpr int kGroup = 32;       ///< elements of depth that share a scale in most types
-constexpr int kSuperGroups = 8;  ///< groups of a block of 256
+constexpr int kPanelRows = 16;     ///< outputs of a panel
+constexpr int kGroup = 32;         ///< elements of depth that share a scale in most types
+constexpr int kAheadBytes = 4096;  ///< of what a product asks memory for on behalf of another operation
+constexpr int kSuperGroups = 8;    ///< groups of a block of 256
 
 enum class PanelKind : uint8_t { q8_0, q4_0, q4_1, q4_k, q6_k, wide, wide_minimum, wide_halves };
 
@@ -36,7 +37,7 @@ struct QuantizedRows {
   const int32_t* starts;  ///< what a sum starts with, for numbers stored with an offset: -offset * sum of values. With
                           ///< scales per half group [groups][2][rows]. Null where there is no offset
   const float* sums;      ///< scale * sum of values, where there are minimums; otherwise null
-  const char* ahead = nullptr;  ///< 4 KiB that another operation will read and a product may ask memory for; or null
+  const char* ahead = nullptr;  ///< kAheadBytes that another operation will read; or null
 };
 
 /// sums[row][0, 16) for `rows` (a size of chunk that the kernel knows) and one panel of `groups` groups.

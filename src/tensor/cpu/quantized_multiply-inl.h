@@ -150,8 +150,8 @@ FLEDGE_INLINE void prefetch_group(const uint8_t* weights) {
 
 /// Asks the L2 cache for a part of what another operation will read.
 FLEDGE_INLINE void prefetch_ahead(const char* ahead, int64_t group) {
-  constexpr int64_t kBytes = 4096, kEach = 256;
-  const char* part = ahead + group * kEach % kBytes;
+  constexpr int64_t kEach = 256;
+  const char* part = ahead + group * kEach % kAheadBytes;
 #pragma GCC unroll 4
   for (int64_t line = 0; line < kEach; line += 64) _mm_prefetch(part + line, _MM_HINT_T1);
 }

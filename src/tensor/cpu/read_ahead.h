@@ -13,6 +13,8 @@ namespace fledge::tensor::cpu {
 class ReadAhead {
  public:
   static constexpr int64_t kPieceBytes = 4096;
+  /// With fewer rows a product waits for memory itself and asks for nothing else.
+  static constexpr int64_t kBusyRows = 8;
 
   static ReadAhead& instance() {
     static ReadAhead plan;
