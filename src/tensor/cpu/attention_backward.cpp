@@ -166,7 +166,7 @@ class BackwardItem {
   void pack_deep(const MatrixView& rows, int64_t query, const PanelStack& stack) {
     for (int64_t column = 0; column < rows.columns; column += width_) {
       const int64_t columns = std::min(width_, rows.columns - column);
-      blocks_.pack_b(matrix_part(rows, 0, rows.rows, column, columns), stack.at(column / width_, query));
+      blocks_.pack_b(rows.part(0, rows.rows, column, columns), stack.at(column / width_, query));
     }
   }
 
@@ -249,9 +249,9 @@ class BackwardItem {
       const int64_t first = panel * kernel_.rows, depth = run.count * width_;
       int64_t& first_of_rows = run.first_of_rows[static_cast<size_t>(panel)];
       if (first < rows) {
-        blocks_.pack_a(matrix_part(weights, first, std::min(kernel_.rows, rows - first), 0, width_),
+        blocks_.pack_a(weights.part(first, std::min(kernel_.rows, rows - first), 0, width_),
                        w_.run_weights.at(panel, depth));
-        blocks_.pack_a(matrix_part(gradients, first, std::min(kernel_.rows, rows - first), 0, width_),
+        blocks_.pack_a(gradients.part(first, std::min(kernel_.rows, rows - first), 0, width_),
                        w_.run_gradients.at(panel, depth));
         first_of_rows = std::min(first_of_rows, run.count);
       } else if (first_of_rows < run.count) {

@@ -123,21 +123,12 @@ void AttentionBlocks::pack_b(const MatrixView& source, void* panel) const {
   if (!words_b || !pack_words(kernel, source.transposed(), kernel.columns, panel)) kernel.pack_b(source, panel);
 }
 
-MatrixView matrix_part(const MatrixView& source, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-  MatrixView result = source;
-  const int64_t offset = row * source.row_stride + column * source.column_stride;
-  result.data = static_cast<const std::byte*>(source.data) + offset * static_cast<int64_t>(size_of(source.dtype));
-  result.rows = rows;
-  result.columns = columns;
-  return result;
-}
-
 void pack_rows(const AttentionBlocks& blocks, const MatrixView& source, int64_t first, int64_t end,
                const PanelStack& stack) {
   const MicroKernel& kernel = blocks.kernel;
   for (int64_t row = first; row < end; row += kernel.rows) {
     const int64_t rows = std::min(kernel.rows, end - row);
-    blocks.pack_a(matrix_part(source, row, rows, 0, source.columns), stack.at(row / kernel.rows));
+    blocks.pack_a(source.part(row, rows, 0, source.columns), stack.at(row / kernel.rows));
   }
 }
 
@@ -146,7 +137,7 @@ void pack_row_depth(const AttentionBlocks& blocks, const MatrixView& source, int
   const MicroKernel& kernel = blocks.kernel;
   for (int64_t row = 0; row < source.rows; row += kernel.rows) {
     const int64_t rows = std::min(kernel.rows, source.rows - row);
-    blocks.pack_a(matrix_part(source, row, rows, first, end - first), stack.at(row / kernel.rows, first));
+    blocks.pack_a(source.part(row, rows, first, end - first), stack.at(row / kernel.rows, first));
   }
 }
 

@@ -41,9 +41,6 @@ struct PanelStack {
   }
 };
 
-/// Some rows and columns of a matrix.
-MatrixView matrix_part(const MatrixView& source, int64_t row, int64_t rows, int64_t column, int64_t columns);
-
 /// Packs rows [first, end) of a left operand [rows, depth]; `first` is a multiple of MR.
 void pack_rows(const AttentionBlocks& blocks, const MatrixView& source, int64_t first, int64_t end,
                const PanelStack& stack);

@@ -43,6 +43,10 @@ int64_t tile_elements(const MicroKernel& kernel) {
   return kernel.rows * kernel.columns;
 }
 
+MatrixView part_of(const MatrixView& view, Range rows, Range columns) {
+  return view.part(rows.first, rows.size(), columns.first, columns.size());
+}
+
 /// Lengths of the blocks. The depth block and its steps decide the order of summation, so they depend on K and the
 /// kernel alone.
 struct Blocking {
@@ -91,15 +95,6 @@ struct Grid {
     }
   }
 };
-
-MatrixView window(const MatrixView& view, Range rows, Range columns) {
-  const int64_t offset = rows.first * view.row_stride + columns.first * view.column_stride;
-  MatrixView part = view;
-  part.data = static_cast<const std::byte*>(view.data) + offset * static_cast<int64_t>(size_of(view.dtype));
-  part.rows = rows.size();
-  part.columns = columns.size();
-  return part;
-}
 
 /// A thread's memory, kept between calls.
 struct Workspace {
@@ -194,7 +189,7 @@ class Part {
         kernel_.narrow->widen(narrow_source(kernel_, product_.narrow_b, panel, depth_, depth.first),
                               kernel_.padded_depth(depth.size()) / 2, target);
       } else {
-        kernel_.pack_b(window(product_.b, depth, columns_of(panel)), target);
+        kernel_.pack_b(part_of(product_.b, depth, columns_of(panel)), target);
       }
     }
     return {workspace.b_block, bytes};
@@ -252,7 +247,7 @@ class Part {
   void pack_rows(const MatrixView& a, Range panels, Range depth, std::byte* block) const {
     const auto pack = has_few_rows() ? kernel_.pack_few : kernel_.pack_a;
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      pack(window(a, rows_of(panel), depth), block + (panel - panels.first) * kernel_.a_panel_bytes(depth.size()));
+      pack(part_of(a, rows_of(panel), depth), block + (panel - panels.first) * kernel_.a_panel_bytes(depth.size()));
     }
   }
 
@@ -395,7 +390,7 @@ void pack_panels(const MicroKernel& kernel, const MatrixView& b, std::byte* pack
                      [&](int64_t first, int64_t last) {
                        for (int64_t panel = first; panel < last; ++panel) {
                          const Range columns{panel * kernel.columns, std::min((panel + 1) * kernel.columns, b.columns)};
-                         kernel.pack_b(window(b, {0, b.rows}, columns), packed + panel * bytes);
+                         kernel.pack_b(part_of(b, {0, b.rows}, columns), packed + panel * bytes);
                        }
                      });
 }

@@ -29,7 +29,7 @@ struct NarrowException {
 
 /// A narrow panel is made of units of two pairs of depth by 32 columns, 64 values each: 64 bytes of distances (the
 /// first pair's in the lower halves), then a byte of sign and fraction for each value.
-constexpr int kNarrowUnitBytes = 192, kNarrowBaseBytes = 64;
+constexpr int kNarrowPairElements = 64, kNarrowUnitBytes = 192, kNarrowBaseBytes = 64;
 
 /// Finds the largest exponent of each of the 32 columns of a panel of bf16 pairs, as `bases` wants it.
 using FindBasesFunction = void(const void* panel, int64_t pairs, uint8_t* bases);

@@ -9,7 +9,6 @@
 namespace fledge::tensor::cpu {
 namespace {
 
-constexpr int kPairElements = 64;  ///< two neighbours in depth, of 32 columns
 constexpr int64_t kNarrowPrefetchBytes = 6144;
 
 inline __m512i bytes(int value) {
@@ -65,7 +64,7 @@ inline void find_bases(const void* panel, int64_t pairs, uint8_t* bases) {
   const auto* values = static_cast<const uint16_t*>(panel);
   __m512i largest = _mm512_setzero_si512();
   for (int64_t pair = 0; pair < pairs; ++pair) {
-    largest = _mm512_max_epu8(largest, take_apart(values + pair * kPairElements).exponent);
+    largest = _mm512_max_epu8(largest, take_apart(values + pair * kNarrowPairElements).exponent);
   }
   // Both neighbours in depth are of one column.
   const __m512i swapped = _mm512_or_si512(shift_left(largest, 8), shift_right(largest, 8));
@@ -86,7 +85,8 @@ inline bool narrow_pair(const Fields& fields, __m512i bases, const uint16_t* val
   for (; left != 0; left &= left - 1) {
     if (exceptions.count == exceptions.most) return false;
     const int64_t element = element_of_byte(__builtin_ctzll(left));
-    exceptions.items[exceptions.count++] = {static_cast<uint32_t>(pair * kPairElements + element), values[element]};
+    exceptions.items[exceptions.count++] = {static_cast<uint32_t>(pair * kNarrowPairElements + element),
+                                            values[element]};
   }
   return true;
 }
@@ -97,14 +97,14 @@ inline int64_t narrow_panel(const void* panel, int64_t pairs, const uint8_t* bas
   auto* unit = static_cast<uint8_t*>(narrow);
   const __m512i base = _mm512_loadu_si512(bases);
   ExceptionList list{exceptions, 0, most};
-  for (int64_t pair = 0; pair < pairs; pair += 2, values += 2 * kPairElements, unit += kNarrowUnitBytes) {
+  for (int64_t pair = 0; pair < pairs; pair += 2, values += 2 * kNarrowPairElements, unit += kNarrowUnitBytes) {
     const Fields first = take_apart(values);
     Fields second{_mm512_setzero_si512(), _mm512_setzero_si512()};
     __m512i low, high = _mm512_setzero_si512();
     if (!narrow_pair(first, base, values, pair, low, list)) return -1;
     if (pair + 1 < pairs) {
-      second = take_apart(values + kPairElements);
-      if (!narrow_pair(second, base, values + kPairElements, pair + 1, high, list)) return -1;
+      second = take_apart(values + kNarrowPairElements);
+      if (!narrow_pair(second, base, values + kNarrowPairElements, pair + 1, high, list)) return -1;
     }
     _mm512_storeu_si512(unit, _mm512_or_si512(low, shift_left(high, 4)));
     _mm512_storeu_si512(unit + 64, first.sign_fraction);
@@ -159,7 +159,7 @@ class NarrowReader {
   }
 
  private:
-  static constexpr uint32_t kUnitElements = 2 * kPairElements;
+  static constexpr uint32_t kUnitElements = 2 * kNarrowPairElements;
 
   __m512i exponents(__m512i nibbles) const {
     // A distance of 15 means an exponent of 0: subtraction stops there.
@@ -201,7 +201,7 @@ inline void widen_panel(const NarrowSource& narrow, int64_t pairs, void* panel) 
       narrow, pairs, [&](const Values& pair) __attribute__((always_inline)) {
         _mm512_storeu_si512(values, pair.first);
         _mm512_storeu_si512(values + 32, pair.second);
-        values += kPairElements;
+        values += kNarrowPairElements;
       });
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,16 @@ struct MatrixView {
   int64_t rows, columns;
   int64_t row_stride, column_stride;
 
+  /// Some rows and columns.
+  MatrixView part(int64_t row, int64_t part_rows, int64_t column, int64_t part_columns) const {
+    const int64_t offset = row * row_stride + column * column_stride;
+    return {static_cast<const std::byte*>(data) + offset * static_cast<int64_t>(size_of(dtype)),
+            dtype,
+            part_rows,
+            part_columns,
+            row_stride,
+            column_stride};
+  }
   MatrixView transposed() const { return {data, dtype, columns, rows, column_stride, row_stride}; }
 };
 

@@ -10,7 +10,6 @@
 namespace fledge::tensor::cpu {
 namespace {
 
-constexpr int64_t kPairElements = 64;
 constexpr int kColumns = 32;
 
 /// More exceptions than one in so many elements cost more than the narrow form saves.
@@ -25,7 +24,7 @@ int exponent_of(uint16_t value) {
 }
 
 int column_of(int64_t element) {
-  return static_cast<int>(element % kPairElements / 2);
+  return static_cast<int>(element % kNarrowPairElements / 2);
 }
 
 /// The bytes of `bases` that belong to a column: two in a row, for both neighbours in depth.
@@ -69,7 +68,7 @@ class Packing {
     constexpr int64_t kGrainPairs = 512;
     const int64_t grain = std::max<int64_t>(1, kGrainPairs / std::max<int64_t>(1, pairs_));
     base::parallel_for(static_cast<int64_t>(exceptions_.size()), grain, [&](int64_t first, int64_t last) {
-      std::vector<uint16_t> wide(static_cast<size_t>(pairs_ * kPairElements));
+      std::vector<uint16_t> wide(static_cast<size_t>(pairs_ * kNarrowPairElements));
       std::vector<NarrowException> found(wide.size() / kElementsPerException);
       for (int64_t panel = first; panel < last && !too_many_; ++panel) {
         if (!pack(panel, wide, found)) too_many_ = true;
@@ -81,11 +80,7 @@ class Packing {
  private:
   bool pack(int64_t panel, std::vector<uint16_t>& wide, std::vector<NarrowException>& found) {
     const int64_t first = panel * kColumns;
-    MatrixView columns = b_;
-    columns.data =
-        static_cast<const std::byte*>(b_.data) + first * b_.column_stride * static_cast<int64_t>(size_of(b_.dtype));
-    columns.columns = std::min<int64_t>(kColumns, b_.columns - first);
-    kernel_.pack_b(columns, wide.data());
+    kernel_.pack_b(b_.part(0, b_.rows, first, std::min<int64_t>(kColumns, b_.columns - first)), wide.data());
     auto* target = reinterpret_cast<uint8_t*>(panels_ + panel * narrow_panel_bytes(kernel_, b_.rows));
     uint8_t* units = target + kNarrowBaseBytes;
     const auto most = static_cast<int64_t>(found.size());
@@ -139,7 +134,7 @@ NarrowSource narrow_source(const MicroKernel& kernel, const NarrowPanels& narrow
   NarrowSource source{};
   source.bases = bases;
   source.units = bases + kNarrowBaseBytes + first / kNarrowDepthUnit * kNarrowUnitBytes;
-  source.first_element = static_cast<uint32_t>(first / 2 * kPairElements);
+  source.first_element = static_cast<uint32_t>(first / 2 * kNarrowPairElements);
   source.end = list + starts[panel + 1];
   source.exceptions =
       std::lower_bound(list + starts[panel], source.end, source.first_element,
