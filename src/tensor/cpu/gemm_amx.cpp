@@ -28,10 +28,22 @@ class ProcessorTiles {
     _tile_loadd(1, c + kTile, stride * 4);
   }
   static void step(const char* a, const char* b) {
-    step_upper(a, b);
+    _tile_loadd(6, b, kTileSums * 4);
+    fill_in();
+    _tile_stream_loadd(4, a, kTileRowBytes);
+    fill_in();
+    _tile_loadd(7, b + kTile * 4, kTileSums * 4);
+    fill_in();
     _tile_stream_loadd(5, a + kTile * kTileRowBytes, kTileRowBytes);
+    fill_in();
+    _tile_dpbf16ps(0, 4, 6);
+    fill_in();
+    _tile_dpbf16ps(1, 4, 7);
+    fill_in();
     _tile_dpbf16ps(2, 5, 6);
+    fill_in();
     _tile_dpbf16ps(3, 5, 7);
+    fill_in();
   }
   static void step_upper(const char* a, const char* b) {
     _tile_loadd(6, b, kTileSums * 4);
