@@ -27,6 +27,10 @@ void add_bench_command(CLI::App& app, Context& context) {
       ->type_name("RANK")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 16))
       ->group("Model");
+  verb->add_option("--adapter", options->adapters,
+                   "generate: the sequences go through these adapters in turn, beside the base alone (repeatable)")
+      ->type_name("DIR")
+      ->group("Model");
   add_precision_option(*verb, options->precision, "auto");
   verb->add_option("--weights", options->weights, "matmul: block-quantized weights instead, of this type")
       ->check(CLI::IsMember({"q8_0", "q4_0", "q4_1", "q4_k", "q6_k"}))

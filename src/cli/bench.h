@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -20,9 +21,10 @@ struct BenchOptions {
   std::optional<int64_t> batch;  ///< nothing: 8 to train, 1 to generate and to encode
   int64_t sequence_length = 512;
   std::string precision = "auto";
-  std::optional<int64_t> lora;   ///< of train: rank of an adapter over a frozen model
-  std::string weights;           ///< of matmul: the name of a block type; empty: as `precision` says
-  std::optional<int64_t> steps;  ///< nothing: 10, or 128 tokens to generate
+  std::optional<int64_t> lora;        ///< of train: rank of an adapter over a frozen model
+  std::vector<std::string> adapters;  ///< of generate: folders; sequences take them in turn
+  std::string weights;                ///< of matmul: the name of a block type; empty: as `precision` says
+  std::optional<int64_t> steps;       ///< nothing: 10, or 128 tokens to generate
   bool json = false;
 };
 

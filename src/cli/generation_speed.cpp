@@ -43,12 +43,14 @@ infer::Request random_request(uint64_t number, int64_t prompt_tokens, int64_t ma
 }  // namespace
 
 GenerationSpeed measure_generation(infer::BatchScheduler& scheduler, int64_t batch, int64_t prompt_tokens, int64_t made,
-                                   int64_t vocabulary) {
+                                   int64_t vocabulary, std::span<const grad::AdapterIdentity* const> adapters) {
   std::vector<std::shared_ptr<Times>> requests;
   for (int64_t number = 0; number < batch; ++number) {
     requests.push_back(std::make_shared<Times>());
     const auto id = static_cast<uint64_t>(number) + 1;
-    scheduler.submit(id, random_request(id, prompt_tokens, made, vocabulary), requests.back());
+    infer::Request request = random_request(id, prompt_tokens, made, vocabulary);
+    if (!adapters.empty()) request.adapter = adapters[static_cast<size_t>(number) % adapters.size()];
+    scheduler.submit(id, std::move(request), requests.back());
   }
   const auto start = Clock::now();
   while (scheduler.step()) {

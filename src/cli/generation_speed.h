@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "infer/batch_scheduler.h"
 
@@ -12,8 +13,8 @@ struct GenerationSpeed {
 };
 
 /// Reads `batch` random prompts, then makes text for all of them, greedily. `vocabulary`: the ids of a prompt's tokens
-/// are below it.
+/// are below it. The sequences go through `adapters` in turn, or through none where there are none.
 GenerationSpeed measure_generation(infer::BatchScheduler& scheduler, int64_t batch, int64_t prompt_tokens, int64_t made,
-                                   int64_t vocabulary);
+                                   int64_t vocabulary, std::span<const grad::AdapterIdentity* const> adapters = {});
 
 }  // namespace fledge::cli

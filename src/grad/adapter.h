@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tensor/low_rank.h"
 #include "tensor/matmul.h"
 #include "tensor/tensor.h"
 
@@ -52,10 +53,11 @@ struct Adapter {
 
   /// What the kernels read, remade when a parameter has changed.
   struct Encoding {
-    uint64_t version = 0, back_version = 0;
+    uint64_t version = 0, back_version = 0, rows_version = 0;
     tensor::Tensor up;                 ///< [R, out]: scale B^T of every part, 0 elsewhere
     tensor::PackedMatrix packed_up;    ///< of up
     tensor::PackedMatrix packed_back;  ///< of its transpose [out, R], while recording
+    tensor::LowRankMatrix rows;        ///< for runs of rows through adapters of their own
     tensor::Tensor norms;              ///< DoRA: [out], ||W + scale B A||
     tensor::Tensor factors;            ///< DoRA: [out], m / norms; 1 outside of the parts
     uint64_t base_version = 0;

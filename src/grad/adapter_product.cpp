@@ -4,7 +4,6 @@
 #include <bit>
 
 #include "base/error.h"
-#include "base/parallel.h"
 #include "grad/weight_norms.h"
 #include "tensor/column_scale.h"
 #include "tensor/dropout.h"
@@ -14,9 +13,6 @@ namespace fledge::grad {
 namespace {
 
 using tensor::Tensor;
-
-/// Runs of so few rows are shared among threads run by run; longer ones are shared within each product.
-constexpr int64_t kFewRows = 16;
 
 uint64_t mixed(uint64_t hash, uint64_t value) {
   return (hash ^ value) * 0x9E3779B97F4A7C15U + 1;
@@ -54,13 +50,19 @@ std::shared_ptr<AdapterProduct> AdapterProduct::start(Graph& graph, Parameter& w
   return product;
 }
 
-/// Makes what the kernels read, where a parameter has changed.
-void AdapterProduct::prepare(Adapter& adapter) {
-  Adapter::Encoding& encoding = adapter.encoding;
+/// Another one where a parameter has changed, or how it is multiplied.
+uint64_t AdapterProduct::version_of(const Adapter& adapter) const {
   uint64_t version =
       mixed(static_cast<uint64_t>(graph_.precision()), std::bit_cast<uint64_t>(adapter.identity->weight));
   for (const Parameter* parameter : adapter.parameters()) version = mixed(version, parameter->version());
   if (adapter.has_magnitude()) version = mixed(version, weight_.version());
+  return version;
+}
+
+/// Makes what the kernels read.
+void AdapterProduct::prepare(Adapter& adapter) {
+  Adapter::Encoding& encoding = adapter.encoding;
+  const uint64_t version = version_of(adapter);
   if (encoding.version != version) {
     const int64_t rank = adapter.down->shape()[0];
     if (!encoding.up) encoding.up = Tensor::empty({rank, outputs()}, graph_.parameter_type(), graph_.encodings());
@@ -73,6 +75,26 @@ void AdapterProduct::prepare(Adapter& adapter) {
     tensor::pack(encoding.up.transpose(0, 1), graph_.precision(), encoding.packed_back, graph_.encodings());
     encoding.back_version = version;
   }
+}
+
+/// Makes what runs of rows read.
+void AdapterProduct::prepare_rows(Adapter& adapter) {
+  Adapter::Encoding& encoding = adapter.encoding;
+  if (adapter.has_magnitude()) prepare(adapter);
+  const uint64_t version = version_of(adapter);
+  if (encoding.rows_version == version) return;
+  const tensor::DType exact = graph_.parameter_type();
+  const bool narrow = graph_.precision() == tensor::Precision::bf16 && exact == tensor::DType::f32;
+  const tensor::DType type = narrow ? tensor::DType::bf16 : exact;
+  encoding.rows = {};
+  encoding.rows.down = Tensor::empty(adapter.down->shape(), type, graph_.encodings());
+  tensor::copy(adapter.down->value(), encoding.rows.down);
+  for (const Adapter::Part& part : adapter.parts) {
+    encoding.rows.parts.push_back(tensor::make_low_rank_part(part.up->value(), part.scale * adapter.identity->weight,
+                                                             part.first_rank, part.first_output, type,
+                                                             graph_.encodings()));
+  }
+  encoding.rows_version = version;
 }
 
 Tensor AdapterProduct::dropped(const Item& item, const Tensor& x) {
@@ -127,40 +149,30 @@ void AdapterProduct::combine_factors() {
 /// Every run of rows through its own adapter; the results wait in the addend, so that the main product is made once for
 /// all rows and a row's result does not depend on the others.
 void AdapterProduct::add_runs(const Tensor& x) {
-  struct Work {
-    Adapter* adapter;
-    int64_t first;
-    Tensor x, inner, out;
-  };
-  std::vector<Work> work;
-  int64_t first = 0, longest = 0;
+  std::vector<Adapter*> adapters;
+  std::vector<tensor::LowRankRun> runs;
+  std::vector<int64_t> begins;
+  int64_t first = 0;
   for (const Graph::AdapterRun& run : graph_.adapter_runs()) {
     for (const auto& adapter : weight_.adapters()) {
       if (adapter->identity.get() != run.adapter || run.adapter->weight == 0.0 || run.rows == 0) continue;
-      work.push_back({adapter.get(), first, x.slice(0, first, run.rows), {}, {}});
-      longest = std::max(longest, run.rows);
+      adapters.push_back(adapter.get());
+      begins.push_back(first);
+      runs.push_back({&adapter->encoding.rows, x.slice(0, first, run.rows), {}});
     }
     first += run.rows;
   }
   if (first != rows_) throw base::Error("{}: adapters are named for {} of {} rows", weight_.name(), first, rows_);
-  if (work.empty()) return;
+  if (runs.empty()) return;
   addend_ = graph_.empty({rows_, outputs()}, graph_.parameter_type());
   tensor::fill(addend_, 0.0);
-  for (Work& item : work) {
-    prepare(*item.adapter);
-    item.adapter->down->packed(WeightLayout::output_input, graph_.precision(), graph_.encodings());
-    item.inner = graph_.empty_activation({item.x.dim(0), item.adapter->down->shape()[0]});
-    item.out = addend_.slice(0, item.first, item.x.dim(0));
-    add_run_factors(*item.adapter, item.first, item.x.dim(0));
+  for (size_t index = 0; index < runs.size(); ++index) {
+    const int64_t count = runs[index].x.dim(0);
+    prepare_rows(*adapters[index]);
+    runs[index].out = addend_.slice(0, begins[index], count);
+    add_run_factors(*adapters[index], begins[index], count);
   }
-  const auto multiply = [&](int64_t index) {
-    Work& item = work[static_cast<size_t>(index)];
-    graph_.multiply(item.x, *item.adapter->down, WeightLayout::output_input, item.inner);
-    tensor::matmul(item.inner, item.adapter->encoding.packed_up, item.out);
-  };
-  const auto count = static_cast<int64_t>(work.size());
-  if (longest <= kFewRows) return base::parallel_dynamic(count, multiply);
-  for (int64_t index = 0; index < count; ++index) multiply(index);
+  tensor::multiply_low_rank(runs);
 }
 
 /// DoRA's factors of a run; its adapter's weight has been counted into scale B already.

@@ -54,7 +54,9 @@ class AdapterProduct {
   void add_runs(const tensor::Tensor& x);
   void add_run_factors(Adapter& adapter, int64_t first, int64_t count);
   tensor::Tensor dropped(const Item& item, const tensor::Tensor& x);
+  uint64_t version_of(const Adapter& adapter) const;
   void prepare(Adapter& adapter);
+  void prepare_rows(Adapter& adapter);
   void combine_factors();
   void add_up_gradients(const Item& item, const tensor::Tensor& d_sums);
   void add_magnitude_gradients(const tensor::Tensor& d_factors);
