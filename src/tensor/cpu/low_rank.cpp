@@ -16,7 +16,7 @@ namespace fledge::tensor::cpu::HWY_NAMESPACE {
 namespace {
 
 /// The matrices are read once, from memory, and the processor's own prefetcher stops at every page.
-constexpr int64_t kAheadBytes = 2048;
+constexpr int64_t kAheadBytes = 4096;
 
 template <typename T>
 HWY_INLINE void ask_ahead(const T* place) {

@@ -24,9 +24,13 @@ double multiply_add_amx(int64_t rounds) {
   prepare_tiles();
   for (int64_t round = 0; round < rounds; ++round) {
     _tile_dpbf16ps(0, 4, 6);
+    amx::fill_in();
     _tile_dpbf16ps(1, 4, 7);
+    amx::fill_in();
     _tile_dpbf16ps(2, 5, 6);
+    amx::fill_in();
     _tile_dpbf16ps(3, 5, 7);
+    amx::fill_in();
   }
   amx::release_tiles();
   return static_cast<double>(rounds) * 4 * 16 * 16 * 32 * 2;
@@ -36,9 +40,13 @@ double multiply_add_int8_amx(int64_t rounds) {
   prepare_tiles();
   for (int64_t round = 0; round < rounds; ++round) {
     _tile_dpbusd(0, 4, 6);
+    amx::fill_in();
     _tile_dpbusd(1, 4, 7);
+    amx::fill_in();
     _tile_dpbusd(2, 5, 6);
+    amx::fill_in();
     _tile_dpbusd(3, 5, 7);
+    amx::fill_in();
   }
   amx::release_tiles();
   return static_cast<double>(rounds) * 4 * 16 * 16 * 64 * 2;
