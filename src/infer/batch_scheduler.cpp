@@ -283,11 +283,16 @@ void BatchScheduler::plan() {
       if (count < 1) continue;
       budget -= count;
     }
-    const int64_t wanted = sequence.length + count + static_cast<int64_t>(sequence.guess.size());
-    bool fits = reserve(sequence, wanted);
+    const int64_t needed = sequence.length + count;
+    bool fits = reserve(sequence, needed + std::ssize(sequence.guess));
+    if (!fits) {
+      // A guess neither takes others' pages nor ends an answer.
+      sequence.guess.clear();
+      fits = reserve(sequence, needed);
+    }
     while (!fits && running_.size() > index + 1) {
       preempt_last();
-      fits = reserve(sequence, wanted);
+      fits = reserve(sequence, needed);
     }
     if (fits) {
       sequence.count = count;

@@ -204,6 +204,28 @@ TEST(BatchScheduler, GuessesChangeNothing) {
   }
 }
 
+TEST(BatchScheduler, GuessesTakeNoPages) {
+  Model model;
+  BatchOptions options;
+  options.cache_tokens = 300;
+  // The first fills all pages alone; the others give theirs up for one another.
+  const std::vector<std::vector<Request>> cases = {{make_request(1, 200, 190, 0.0)},
+                                                   {make_request(2, 100, 100, 0.0), make_request(3, 100, 100, 0.0)}};
+  for (const std::vector<Request>& requests : cases) {
+    BatchScheduler plain(model.model, model.memory, options);
+    const auto expected = run_all(plain, requests, 0);
+    BatchScheduler drafting(model.model, model.memory, options,
+                            std::make_unique<ModelDrafter>(model.model, model.memory, DType::f32, 1000));
+    const auto answers = run_all(drafting, requests, 0);
+    for (size_t index = 0; index < requests.size(); ++index) {
+      EXPECT_EQ(answers[index]->result.reason, expected[index]->result.reason) << index;
+      EXPECT_EQ(answers[index]->tokens, expected[index]->tokens) << index;
+    }
+    EXPECT_LT(drafting.statistics().steps, plain.statistics().steps);
+    EXPECT_LE(drafting.statistics().preemptions, plain.statistics().preemptions);
+  }
+}
+
 TEST(BatchScheduler, ScoresPrompts) {
   Model model;
   Request request = make_request(3, 150, 2, 0.0);
