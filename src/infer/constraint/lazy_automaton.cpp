@@ -1,7 +1,6 @@
 #include "infer/constraint/lazy_automaton.h"
 
 #include <algorithm>
-#include <ranges>
 
 #include "base/error.h"
 
@@ -77,8 +76,10 @@ LazyAutomaton::State LazyAutomaton::close_and_intern() {
 LazyAutomaton::State LazyAutomaton::intern(Configuration configuration) {
   uint64_t hash = configuration.may_end ? 1 : 0;
   for (const uint64_t position : configuration.positions) hash = (hash ^ position) * 0x9E3779B97F4A7C15U + (hash >> 29);
+  // By iterators, here and in read(): clang 14 cannot compile the views of GCC's library.
   const auto [first, last] = by_hash_.equal_range(hash);
-  for (const auto& [key, state] : std::ranges::subrange(first, last)) {
+  for (auto found = first; found != last; ++found) {
+    const State state = found->second;
     const Configuration& known = configurations_[static_cast<size_t>(state)];
     if (known.may_end == configuration.may_end && known.positions == configuration.positions) return state;
   }
@@ -123,7 +124,7 @@ LazyAutomaton::State LazyAutomaton::read(const Portable& portable) {
   configuration.may_end = portable.may_end;
   for (const auto& [place, returns] : portable.positions) {
     uint32_t stack = 0;
-    for (const uint32_t return_to : returns | std::views::reverse) stack = push(return_to, stack);
+    for (auto return_to = returns.rbegin(); return_to != returns.rend(); ++return_to) stack = push(*return_to, stack);
     configuration.positions.push_back(joined(place, stack));
   }
   std::ranges::sort(configuration.positions);
