@@ -57,7 +57,7 @@ struct ModelAdapter::Target {
 
 ModelAdapter::ModelAdapter(LanguageModel& model, AdapterConfig config, std::string name, std::string origin)
     : model_(model), config_(std::move(config)), origin_(std::move(origin)) {
-  identity_ = std::make_shared<grad::AdapterIdentity>(std::move(name), 1.0);
+  identity_ = std::make_shared<grad::AdapterIdentity>(grad::AdapterIdentity{std::move(name), 1.0});
   const std::vector<AdaptableModule> targets = targets_of(model, config_, origin_);
   std::vector<Target> group;
   const auto attach = [&] {
