@@ -109,9 +109,9 @@ void LookupDrafter::guess(std::span<DraftRequest> requests) {
     for (size_t length = kLongest; length >= kShortest && request.guess.empty(); --length) {
       if (tokens.size() <= length) continue;
       const auto ending = tokens.last(length), before = tokens.first(tokens.size() - 1);
-      const auto found = std::ranges::find_end(before, ending);
-      if (found.empty()) continue;
-      const auto from = static_cast<size_t>(found.begin() - before.begin()) + length;
+      const auto found = std::find_end(before.begin(), before.end(), ending.begin(), ending.end());
+      if (found == before.end()) continue;
+      const auto from = static_cast<size_t>(found - before.begin()) + length;
       const auto guess = tokens.subspan(from, std::min(static_cast<size_t>(request.count), tokens.size() - from));
       request.guess.assign(guess.begin(), guess.end());
     }

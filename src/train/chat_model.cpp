@@ -168,7 +168,7 @@ void write_chat_files(const ChatModel& model, const std::vector<int32_t>& end_of
   add_end_tokens(model.generation_config, ends);
   if (const auto end = model.tokenizer->end_token()) ends.push_back(*end);
   std::ranges::sort(ends);
-  ends.erase(std::ranges::unique(ends).begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
   base::Json generation = model.generation_config;
   if (ends.size() == 1) generation["eos_token_id"] = ends.front();
   if (ends.size() > 1) generation["eos_token_id"] = ends;
