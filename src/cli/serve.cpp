@@ -13,7 +13,8 @@ void add_serve_command(CLI::App& app, Context& context) {
       add_verb(app, context, "serve", "Answers over HTTP with OpenAI's API, and shows a page to chat at /.",
                "fledge serve runs/chat/model --open\n"
                "fledge serve writer/ encoder/ --port 8000 --api-key secret\n"
-               "fledge serve smollm2 --adapter poet=runs/poet --adapter clerk=runs/clerk");
+               "fledge serve smollm2 --adapter poet=runs/poet --adapter clerk=runs/clerk\n"
+               "fledge serve large/ --draft small/");
   verb->group("Use");
   verb->add_option("DIR", options->models, "Folders of the models, or of runs")->required();
   verb->add_option(
@@ -51,6 +52,10 @@ void add_serve_command(CLI::App& app, Context& context) {
   add("--cache-tokens", options->cache_tokens, "N",
       "Tokens whose keys and values are kept, of each model (default: from the memory)", "Model")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  add("--draft", options->draft, "DIR",
+      "A smaller model of the same vocabulary that guesses tokens ahead for the first model, which checks several at "
+      "once: the same answers, sooner. 'lookup' guesses from the text itself",
+      "Model");
   add_precision_option(*verb, options->precision, "auto");
   verb->callback([options, &context] { context.run = [options, &context] { run_serve(*options, context.common); }; });
 }

@@ -19,6 +19,7 @@ struct CommonOptions;
 struct ServeOptions {
   std::vector<std::string> models;    ///< folders
   std::vector<std::string> adapters;  ///< "NAME=DIR", over the first model
+  std::string draft;                  ///< what guesses ahead for the first model; empty: nothing
   std::string host = "127.0.0.1";
   uint16_t port = 8080;
   std::string api_key;
@@ -38,9 +39,10 @@ void add_serve_command(CLI::App& app, Context& context);
 void run_serve(const ServeOptions& options, const CommonOptions& common);
 
 /// Opens a model with its tokenizer, template and engine; with the adapters, each of which is a model of its own to
-/// clients and shares all of that with the base.
+/// clients and shares all of that with the base. `draft`: see open_drafting(); empty: none.
 std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& path,
                                                                           const std::vector<std::string>& adapters,
+                                                                          const std::string& draft,
                                                                           const ServeOptions& options);
 
 }  // namespace fledge::cli

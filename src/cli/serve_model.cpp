@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/adapter_options.h"
+#include "cli/drafting.h"
 #include "cli/loaded_model.h"
 #include "cli/serve.h"
 #include "infer/batch_engine.h"
@@ -26,11 +27,13 @@ std::string name_of_model(const std::string& path) {
   return name.empty() ? "model" : name;
 }
 
-/// An engine with the model that it works on.
+/// An engine with the models that it works on.
 class OwningEngine : public infer::TextEngine {
  public:
-  OwningEngine(std::shared_ptr<OpenedModel> opened, const infer::BatchOptions& options)
-      : opened_(std::move(opened)), engine_(opened_->model(), opened_->memory(), options) {}
+  OwningEngine(std::shared_ptr<OpenedModel> opened, const infer::BatchOptions& options, Drafting drafting)
+      : opened_(std::move(opened)),
+        draft_model_(std::move(drafting.model)),
+        engine_(opened_->model(), opened_->memory(), options, std::move(drafting.drafter)) {}
   RequestId submit(infer::Request request, std::shared_ptr<infer::RequestListener> listener) override {
     return engine_.submit(std::move(request), std::move(listener));
   }
@@ -40,7 +43,7 @@ class OwningEngine : public infer::TextEngine {
   int64_t vocabulary_size() const override { return engine_.vocabulary_size(); }
 
  private:
-  std::shared_ptr<OpenedModel> opened_;
+  std::shared_ptr<OpenedModel> opened_, draft_model_;
   infer::BatchEngine engine_;
 };
 
@@ -153,6 +156,7 @@ void add_template(serve::ServedModel& served, const OpenedModel& opened) {
 
 std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& path,
                                                                           const std::vector<std::string>& adapters,
+                                                                          const std::string& draft,
                                                                           const ServeOptions& options) {
   std::vector<models::AdapterSource> sources;
   for (const std::string& text : adapters) sources.push_back(parse_served_adapter(text));
@@ -164,6 +168,7 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
   served->end_tokens = end_tokens_of(*opened, *served->tokenizer);
   if (base::json_get<std::string>(opened->model().config(), "model_type", "", path) == "bert") {
     if (!adapters.empty()) throw base::UsageError("--adapter: {} is an encoder and writes no text", path);
+    if (!draft.empty()) throw base::UsageError("--draft: {} is an encoder and writes no text", path);
     served->embedder = std::make_shared<OwningEmbedder>(opened, open_tokenizer(*opened));
     return {served};
   }
@@ -175,7 +180,11 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
   batch.most_running = options.most_running;
   batch.most_waiting = options.most_waiting;
   batch.cache_tokens = options.cache_tokens;
-  const auto base_engine = std::make_shared<OwningEngine>(opened, batch);
+  Drafting drafting;
+  if (!draft.empty()) {
+    drafting = open_drafting(draft, *opened, *served->tokenizer, options.precision, options.cache_tokens);
+  }
+  const auto base_engine = std::make_shared<OwningEngine>(opened, batch, std::move(drafting));
   served->engine = base_engine;
   std::vector<std::shared_ptr<const serve::ServedModel>> all{served};
   // A path that means an adapter has opened its base with it: the adapter answers under the path's name.

@@ -63,8 +63,8 @@ void run_serve(const ServeOptions& options, const CommonOptions& common) {
   std::vector<std::shared_ptr<const serve::ServedModel>> models;
   std::set<std::string> names;
   for (const std::string& path : options.models) {
-    for (auto& model :
-         open_served_models(path, models.empty() ? options.adapters : std::vector<std::string>(), options)) {
+    for (auto& model : open_served_models(path, models.empty() ? options.adapters : std::vector<std::string>(),
+                                          models.empty() ? options.draft : std::string(), options)) {
       models.push_back(std::move(model));
       if (!names.insert(models.back()->id).second) {
         throw base::UsageError("two models are called \"{}\": give them different names", models.back()->id);

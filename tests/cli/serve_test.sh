@@ -77,6 +77,21 @@ code=$?
 expect_code 0
 [ -s "$work/state/chats.sqlite" ] || fail "no chats are kept"
 
+# What guesses ahead changes no answer.
+for draft in lookup "$work/tiny"; do
+  start_server "$work/tiny" --port 0 --no-chats --threads 1 --draft "$draft"
+  ask v1/completions -d '{"prompt": "ab", "max_tokens": 5, "temperature": 0}'
+  expect_code 200
+  [ "$first" = "$(grep -o '"text":.*"finish_reason"' "$work/out")" ] || fail "other answers with --draft $draft"
+  kill -INT "$server"
+  wait "$server"
+done
+cp -r "$work/tiny" "$work/other"
+sed -i 's/"a": 97, "b": 98/"a": 98, "b": 97/' "$work/other/tokenizer.json"
+run serve "$work/tiny" --draft "$work/other"
+expect_code 2
+expect_sentence "another vocabulary"
+
 run serve "$work/nothing"
 expect_code 1
 expect_sentence "nothing"

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/loaded_model.h"
+#include "infer/drafter.h"
+
+namespace fledge::cli {
+
+/// What guesses how answers go on, with the model that it needs.
+struct Drafting {
+  std::shared_ptr<OpenedModel> model;  ///< null: none is needed
+  std::unique_ptr<infer::Drafter> drafter;
+};
+
+/// What `--draft` names: a smaller model with the vocabulary of `target`, or "lookup", the text itself. `cache_tokens`:
+/// see ModelDrafter; 0: four times the draft model's context. Throws UsageError where the vocabularies differ, or where
+/// the model writes no text.
+Drafting open_drafting(const std::string& draft, OpenedModel& target, const nn::Tokenizer& tokenizer,
+                       const std::string& precision, int64_t cache_tokens);
+
+}  // namespace fledge::cli
