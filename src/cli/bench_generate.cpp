@@ -51,11 +51,9 @@ void add_adapter_numbers(infer::BatchScheduler& scheduler, const models::LoadedM
     speeds.push_back(measure_generation(scheduler, batch, 1, made, vocabulary, adapters).decode);
     costs.push_back(base / speeds.back());
   }
-  std::ranges::sort(speeds);
-  std::ranges::sort(costs);
   numbers["adapters"] = adapters.size();
-  numbers["decode_with_adapters_tokens_per_second"] = speeds[kTurns / 2];
-  numbers["cost_of_adapters"] = costs[kTurns / 2];
+  numbers["decode_with_adapters_tokens_per_second"] = median(speeds);
+  numbers["cost_of_adapters"] = median(costs);
 }
 
 }  // namespace

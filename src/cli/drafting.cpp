@@ -33,7 +33,7 @@ Drafting open_drafting(const std::string& draft, OpenedModel& target, const nn::
                        const std::string& precision, int64_t cache_tokens) {
   if (draft == "lookup") return {nullptr, std::make_unique<infer::LookupDrafter>()};
   auto opened = std::make_shared<OpenedModel>(open_model(draft, precision, false));
-  if (base::json_get<std::string>(opened->model().config(), "model_type", "", draft) == "bert") {
+  if (!opened->model().is_causal()) {
     throw base::UsageError("--draft: {} is an encoder and writes no text", draft);
   }
   const int32_t difference = first_difference(open_tokenizer(*opened), tokenizer);

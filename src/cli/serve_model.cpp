@@ -166,7 +166,7 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
   served->created = serve::seconds_now();
   served->tokenizer = std::make_shared<const nn::Tokenizer>(open_tokenizer(*opened));
   served->end_tokens = end_tokens_of(*opened, *served->tokenizer);
-  if (base::json_get<std::string>(opened->model().config(), "model_type", "", path) == "bert") {
+  if (!opened->model().is_causal()) {
     if (!adapters.empty()) throw base::UsageError("--adapter: {} is an encoder and writes no text", path);
     if (!draft.empty()) throw base::UsageError("--draft: {} is an encoder and writes no text", path);
     served->embedder = std::make_shared<OwningEmbedder>(opened, open_tokenizer(*opened));

@@ -149,29 +149,22 @@ void AdapterProduct::combine_factors() {
 /// Every run of rows through its own adapter; the results wait in the addend, so that the main product is made once for
 /// all rows and a row's result does not depend on the others.
 void AdapterProduct::add_runs(const Tensor& x) {
-  std::vector<Adapter*> adapters;
   std::vector<tensor::LowRankRun> runs;
-  std::vector<int64_t> begins;
   int64_t first = 0;
   for (const Graph::AdapterRun& run : graph_.adapter_runs()) {
     for (const auto& adapter : weight_.adapters()) {
       if (adapter->identity.get() != run.adapter || run.adapter->weight == 0.0 || run.rows == 0) continue;
-      adapters.push_back(adapter.get());
-      begins.push_back(first);
-      runs.push_back({&adapter->encoding.rows, x.slice(0, first, run.rows), {}});
+      if (!addend_) {
+        addend_ = graph_.empty({rows_, outputs()}, graph_.parameter_type());
+        tensor::fill(addend_, 0.0);
+      }
+      runs.push_back({&adapter->encoding.rows, x.slice(0, first, run.rows), addend_.slice(0, first, run.rows)});
+      prepare_rows(*adapter);
+      add_run_factors(*adapter, first, run.rows);
     }
     first += run.rows;
   }
   if (first != rows_) throw base::Error("{}: adapters are named for {} of {} rows", weight_.name(), first, rows_);
-  if (runs.empty()) return;
-  addend_ = graph_.empty({rows_, outputs()}, graph_.parameter_type());
-  tensor::fill(addend_, 0.0);
-  for (size_t index = 0; index < runs.size(); ++index) {
-    const int64_t count = runs[index].x.dim(0);
-    prepare_rows(*adapters[index]);
-    runs[index].out = addend_.slice(0, begins[index], count);
-    add_run_factors(*adapters[index], begins[index], count);
-  }
   tensor::multiply_low_rank(runs);
 }
 

@@ -13,8 +13,6 @@ namespace {
 using cpu::kLowRankBlock;
 using cpu::kLowRankRows;
 
-constexpr std::string_view kName = "[multiply_low_rank] ";
-
 void check_run(const LowRankRun& run) {
   const LowRankMatrix& matrix = *run.matrix;
   const bool f64 = matrix.down.dtype() == DType::f64;
@@ -26,15 +24,15 @@ void check_run(const LowRankRun& run) {
   require_dtype(run.x, {exact, f64 ? exact : DType::bf16}, "[multiply_low_rank] x");
   require_dtype(run.out, {exact}, "[multiply_low_rank] out");
   if (run.out.dim(0) != run.x.dim(0)) {
-    throw base::Error("{}{} rows go in and {} come out", kName, run.x.dim(0), run.out.dim(0));
+    throw base::Error("[multiply_low_rank] {} rows go in and {} come out", run.x.dim(0), run.out.dim(0));
   }
   if ((run.x.dim(1) > 1 && run.x.stride(1) != 1) || run.out.stride(1) != 1) {
-    throw base::Error("{}the elements of a row must stand together", kName);
+    throw base::Error("[multiply_low_rank] the elements of a row must stand together");
   }
   for (const LowRankMatrix::Part& part : matrix.parts) {
     if (part.first_rank + part.rank > matrix.down.dim(0) || part.first_output + part.outputs > run.out.dim(1) ||
         part.up.dtype() != matrix.down.dtype()) {
-      throw base::Error("{}a part does not fit its matrix", kName);
+      throw base::Error("[multiply_low_rank] a part does not fit its matrix");
     }
   }
 }
@@ -77,15 +75,12 @@ float* inner_memory(int64_t rank) {
   return memory.data();
 }
 
-void multiply_down(const Rows& rows, int64_t first_rank, int64_t rank, float* inner) {
+void multiply_down(const Rows& rows, float* inner) {
   const Tensor& x = rows.run->x;
   const Tensor& down = rows.run->matrix->down;
   const auto bytes = static_cast<int64_t>(size_of(x.dtype()));
   cpu::low_rank_down(static_cast<const std::byte*>(x.raw()) + rows.first * x.stride(0) * bytes, x.dtype(), x.stride(0),
-                     rows.count, down.dim(1),
-                     static_cast<const std::byte*>(down.raw()) +
-                         first_rank * down.dim(1) * static_cast<int64_t>(size_of(down.dtype())),
-                     down.dtype(), rank, inner);
+                     rows.count, down.dim(1), down.raw(), down.dtype(), down.dim(0), inner);
 }
 
 void multiply_up(const Rows& rows, const LowRankMatrix::Part& part, const float* inner) {
@@ -96,9 +91,8 @@ void multiply_up(const Rows& rows, const LowRankMatrix::Part& part, const float*
 }
 
 void multiply_rows(const Rows& rows) {
-  const int64_t rank = rows.run->matrix->down.dim(0);
-  float* inner = inner_memory(rank);
-  multiply_down(rows, 0, rank, inner);
+  float* inner = inner_memory(rows.run->matrix->down.dim(0));
+  multiply_down(rows, inner);
   for (const LowRankMatrix::Part& part : rows.run->matrix->parts) multiply_up(rows, part, inner);
 }
 
@@ -108,22 +102,16 @@ LowRankMatrix::Part make_low_rank_part(const Tensor& up, double scale, int64_t f
                                        DType type, Arena& arena) {
   require_matrix(up, "[make_low_rank_part] up");
   const int64_t outputs = up.dim(0), rank = up.dim(1), blocks = (outputs + kLowRankBlock - 1) / kLowRankBlock;
+  // Scaled before it is rounded.
+  Tensor scaled = Tensor::empty({outputs, rank}, type == DType::f64 ? DType::f64 : DType::f32, arena);
+  copy(up, scaled);
+  tensor::scale(scaled, scale);
   LowRankMatrix::Part part{first_rank, rank, first_output, outputs,
                            Tensor::empty({blocks, rank, kLowRankBlock}, type, arena)};
   fill(part.up, 0.0);
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t first = block * kLowRankBlock, count = std::min(kLowRankBlock, outputs - first);
-    const Tensor place = part.up.select(0, block).slice(1, 0, count);
-    if (type == DType::bf16 && scale != 1.0) {
-      // Scaled before it is rounded.
-      Tensor scaled = Tensor::empty({rank, count}, DType::f32, arena);
-      copy(up.slice(0, first, count).transpose(0, 1), scaled);
-      tensor::scale(scaled, scale);
-      copy(scaled, place);
-    } else {
-      copy(up.slice(0, first, count).transpose(0, 1), place);
-      if (scale != 1.0) tensor::scale(place, scale);
-    }
+    copy(scaled.slice(0, first, count).transpose(0, 1), part.up.select(0, block).slice(1, 0, count));
   }
   return part;
 }
