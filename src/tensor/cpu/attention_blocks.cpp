@@ -31,7 +31,7 @@ bool holds_pairs(void (*pack)(const MatrixView&, void*), const MatrixView& sourc
 }
 
 PanelForm find_form(const MicroKernel& kernel, bool pairs) {
-  if (kernel.operand == DType::f32) return kernel.arithmetic == DType::f32 ? PanelForm::f32 : PanelForm::rounded;
+  if (kernel.a_operand == DType::f32) return kernel.arithmetic == DType::f32 ? PanelForm::f32 : PanelForm::rounded;
   return pairs ? PanelForm::pairs : PanelForm::other;
 }
 
@@ -46,7 +46,7 @@ bool pack_words(const MicroKernel& kernel, const MatrixView& rows, int64_t panel
   const auto size = static_cast<int64_t>(size_of(rows.dtype));
   const int64_t depth = kernel.padded_depth(rows.columns), words = depth * size / 4;
   const bool by_depth = rows.column_stride == 1 && rows.columns == depth && depth > 0;
-  if (rows.dtype != kernel.operand || depth * size % 4 != 0 || (!by_depth && rows.row_stride != 1)) return false;
+  if (rows.dtype != kernel.a_operand || depth * size % 4 != 0 || (!by_depth && rows.row_stride != 1)) return false;
   for (int64_t lane = 0; lane < panel_lanes; lane += 16) {
     const std::byte* from = static_cast<const std::byte*>(rows.data) + lane * rows.row_stride * size;
     const int64_t used = std::clamp<int64_t>(rows.rows - lane, 0, 16),
@@ -96,7 +96,7 @@ class Workspace {
 AttentionBlocks::AttentionBlocks(const MicroKernel& micro_kernel)
     : kernel(micro_kernel), key_block(key_block_of(micro_kernel)) {
   bool pairs_a = false, pairs_b = false;
-  if (kernel.operand == DType::bf16) {
+  if (kernel.a_operand == DType::bf16) {
     const int64_t depth = 2 * kernel.depth_unit, lanes = std::max(kernel.rows, kernel.columns);
     std::vector<bf16> numbers(static_cast<size_t>(depth * lanes));
     for (size_t i = 0; i < numbers.size(); ++i) numbers[i].bits = static_cast<uint16_t>(i + 1);
@@ -111,7 +111,7 @@ AttentionBlocks::AttentionBlocks(const MicroKernel& micro_kernel)
 }
 
 const AttentionBlocks& AttentionBlocks::of(DType dtype) {
-  static const AttentionBlocks f32(f32_micro_kernel()), bf16(bf16_micro_kernel());
+  static const AttentionBlocks f32(f32_micro_kernel()), bf16(bf16_attention_kernel());
   return dtype == DType::bf16 ? bf16 : f32;
 }
 
@@ -212,7 +212,7 @@ void fill_keep_row(const AttentionProblem& problem, int64_t batch_row, int64_t h
 }
 
 PanelStack Carver::take_panels(const MicroKernel& kernel, int64_t lanes, int64_t panels, int64_t depth) {
-  const auto bytes = static_cast<int64_t>(size_of(kernel.operand));
+  const auto bytes = static_cast<int64_t>(size_of(kernel.a_operand));
   const int64_t padded = kernel.padded_depth(depth);
   return {take<std::byte>(panels * lanes * padded * bytes), lanes, padded, bytes};
 }

@@ -65,6 +65,7 @@ MicroKernel tile_kernel() {
   return {"tiles",
           DType::bf16,
           DType::bf16,
+          DType::bf16,
           kTile,
           kTile,
           kTile,
@@ -192,7 +193,7 @@ void check_shapes(const MicroKernel& kernel) {
 TEST(AttentionKernels, EveryKernelOfThisMachine) {
   for (const MicroKernel* kernel : all_micro_kernels()) {
     // Kernels narrower than this run's vectors are met where FLEDGE_INSTRUCTION_SET caps both.
-    if (kernel->columns % tile_vector() != 0) continue;
+    if (kernel->columns % tile_vector() != 0 || kernel->a_operand != kernel->b_operand) continue;
     if (kernel->arithmetic == DType::bf16) {
       check_shapes<bf16>(*kernel);
     } else {

@@ -73,7 +73,7 @@ PageLayout::PageLayout(const AttentionBlocks& blocks, int64_t keys, int64_t valu
       value_panel(blocks.kernel.padded_depth(tokens) * lanes),
       key_elements(whole_panels(tokens, lanes) * key_panel),
       value_elements(whole_panels(values, lanes) * value_panel),
-      operand(blocks.kernel.operand),
+      operand(blocks.kernel.a_operand),
       pairs(operand == DType::bf16) {}
 
 void AttentionPages::store(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length,

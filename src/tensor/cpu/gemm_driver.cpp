@@ -177,9 +177,7 @@ class Part {
   BPanels prepare_columns(const Workspace& workspace, Range columns, Range depth) const {
     if (product_.packed_b != nullptr) {
       const int64_t bytes = kernel_.b_panel_bytes(padded_depth_);
-      return {product_.packed_b + columns.first * bytes +
-                  depth.first * kernel_.columns * static_cast<int64_t>(size_of(kernel_.operand)),
-              bytes};
+      return {product_.packed_b + columns.first * bytes + kernel_.b_panel_bytes(depth.first), bytes};
     }
     const int64_t bytes = kernel_.b_panel_bytes(depth.size());
     if (reads_narrow()) return {nullptr, 0};
@@ -220,7 +218,6 @@ class Part {
   /// pass by.
   void multiply_column(const Workspace& workspace, const std::byte* b_panel, int64_t column, const Block& block,
                        Range depth) const {
-    const auto element_bytes = static_cast<int64_t>(size_of(kernel_.operand));
     const int64_t a_panel_bytes = kernel_.a_panel_bytes(depth.size());
     const bool one_step = depth.size() <= blocking_.depth_step;
     int64_t start = 0;
@@ -232,9 +229,8 @@ class Part {
           multiply_tile(workspace, a_panel, b_panel, panel, column, block, depth);
         } else {
           float* tile = workspace.tiles + (panel - block.rows.first) * tile_elements(kernel_);
-          multiply_panels(a_panel + start * kernel_.rows * element_bytes,
-                          b_panel + start * kernel_.columns * element_bytes, rows_of(panel).size(), step, tile,
-                          kernel_.columns, kernel_.columns, start > 0);
+          multiply_panels(a_panel + kernel_.a_panel_bytes(start), b_panel + kernel_.b_panel_bytes(start),
+                          rows_of(panel).size(), step, tile, kernel_.columns, kernel_.columns, start > 0);
           if (start + step == depth.size()) deliver_tile(workspace, panel, column, block, depth, tile);
         }
       }

@@ -51,7 +51,8 @@ using WidenFunction = void(const NarrowSource& narrow, int64_t pairs, void* pane
 using MultiplyNarrowFunction = void(int64_t depth, const void* a_panel, const NarrowSource& b, float* c,
                                     int64_t c_stride, int64_t used_rows, int64_t used_columns, bool accumulate);
 
-// Names: INSTRUCTION-SET_KIND_ROLE. Kinds: f32 (as they are), rounded (bf16 values widened to f32), bf16 (pairs).
+// Names: INSTRUCTION-SET_KIND_ROLE. Kinds: f32 (as they are), rounded (bf16 values widened to f32), bf16 (pairs; with
+// AVX2 those of A widened).
 namespace baseline {
 constexpr int kRows = 6, kColumns = 8;
 PackFunction pack_a_f32, pack_b_f32, pack_a_rounded, pack_b_rounded;
@@ -59,9 +60,14 @@ MultiplyFunction multiply_f32;
 }  // namespace baseline
 
 namespace avx2 {
-constexpr int kRows = 6, kColumns = 16;
-PackFunction pack_a_f32, pack_b_f32, pack_a_rounded, pack_b_rounded;
-MultiplyFunction multiply_f32;
+constexpr int kRows = 6, kColumns = 16, kFewRows = 6, kPairRows = 3, kPairColumns = 32;
+PackFunction pack_a_f32, pack_b_f32, pack_few_f32, pack_a_rounded, pack_b_rounded, pack_few_rounded;
+PackFunction pack_a_bf16, pack_b_bf16, pack_few_bf16;
+MultiplyFunction multiply_f32, multiply_few_f32, multiply_bf16, multiply_few_bf16;
+FindBasesFunction find_bases;
+NarrowFunction narrow;
+WidenFunction widen;
+MultiplyNarrowFunction multiply_narrow;
 }  // namespace avx2
 
 namespace avx512 {

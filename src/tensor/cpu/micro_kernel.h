@@ -52,7 +52,8 @@ struct NarrowKernel {
 struct MicroKernel {
   std::string_view name;  ///< "avx512_f32", "amx_bf16", ...
   DType arithmetic;       ///< f32: operands as they are; bf16: rounded to bf16
-  DType operand;          ///< element type of packed panels: f32 or bf16
+  DType a_operand;        ///< element type of packed panels of A: f32 or bf16
+  DType b_operand;        ///< and of B
   int64_t rows;           ///< MR
   int64_t columns;        ///< NR
   int64_t depth_unit;     ///< 1 for f32, 2 or 32 for bf16
@@ -84,18 +85,20 @@ struct MicroKernel {
 
   int64_t padded_depth(int64_t depth) const { return (depth + depth_unit - 1) / depth_unit * depth_unit; }
   int64_t a_panel_bytes(int64_t depth) const {
-    return rows * padded_depth(depth) * static_cast<int64_t>(size_of(operand));
+    return rows * padded_depth(depth) * static_cast<int64_t>(size_of(a_operand));
   }
   int64_t b_panel_bytes(int64_t depth) const {
-    return columns * padded_depth(depth) * static_cast<int64_t>(size_of(operand));
+    return columns * padded_depth(depth) * static_cast<int64_t>(size_of(b_operand));
   }
 };
 
 /// The fastest kernel of this machine (and of the permitted instruction sets) for f32 operands.
 const MicroKernel& f32_micro_kernel();
 /// The same for operands rounded to bf16. Where the machine multiplies bf16 no faster than f32, its panels hold the
-/// rounded values widened to f32 (operand == f32): the products are the same, and exact.
+/// rounded values, those of A (or of both) widened to f32: the products are the same, and exact.
 const MicroKernel& bf16_micro_kernel();
+/// The fastest for bf16 whose panels hold the same type on both sides: attention writes panels itself.
+const MicroKernel& bf16_attention_kernel();
 
 /// Every kernel that this machine (and the permitted instruction sets) can run, and an emulated AMX kernel where
 /// AVX512_BF16 is there; for tests and benchmarks.

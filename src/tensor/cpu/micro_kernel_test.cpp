@@ -130,6 +130,35 @@ TEST_P(MicroKernels, MultiplyEveryDepthAndLayout) {
   }
 }
 
+TEST_P(MicroKernels, ReadOperandsThatAreContiguousInNeitherDirection) {
+  const MicroKernel& kernel = *GetParam();
+  const auto every_second = [](MatrixView view) {
+    return MatrixView{view.data,        view.dtype,          view.rows / 2,
+                      view.columns / 2, 2 * view.row_stride, 2 * view.column_stride};
+  };
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const RandomMatrix left(2 * kernel.rows - 2, 66, dtype, false, 5),
+        right(66, 2 * kernel.columns - 2, dtype, false, 6);
+    const MatrixView a = every_second(left.view()), b = every_second(right.view());
+    const Panels panels(kernel, a, b);
+    std::vector<float> c(static_cast<size_t>(a.rows * b.columns));
+    kernel.multiply(kernel.padded_depth(33), panels.a.data(), panels.b.data(), c.data(), b.columns, a.rows, b.columns,
+                    false);
+    for (int64_t row = 0; row < a.rows; ++row) {
+      for (int64_t column = 0; column < b.columns; ++column) {
+        double sum = 0, size = 0;
+        for (int64_t k = 0; k < 33; ++k) {
+          const double term =
+              left.at(2 * row, 2 * k, kernel.arithmetic) * right.at(2 * k, 2 * column, kernel.arithmetic);
+          sum += term, size += std::abs(term);
+        }
+        ASSERT_NEAR(c[static_cast<size_t>(row * b.columns + column)], sum, 2 * 34 * std::ldexp(1.0, -24) * size)
+            << kernel.name << " at " << row << ", " << column;
+      }
+    }
+  }
+}
+
 TEST_P(MicroKernels, ARowIsTheSameAloneAndAmongOthers) {
   const MicroKernel& kernel = *GetParam();
   const RandomMatrix left(kernel.rows, 301, DType::f32, false, 3);
@@ -159,7 +188,8 @@ TEST_P(MicroKernels, FewRowsHaveTheSumsOfManyInBothForms) {
         const RandomMatrix left(rows, 301, dtype, by_columns, 3);
         const RandomMatrix right(301, kernel.columns - 1, dtype, false, 4);
         const Panels panels(kernel, left.view(), right.view());
-        std::vector<std::byte> few(static_cast<size_t>(rows * padded) * size_of(kernel.operand) + 64, std::byte{0x5a});
+        std::vector<std::byte> few(static_cast<size_t>(rows * padded) * size_of(kernel.a_operand) + 64,
+                                   std::byte{0x5a});
         kernel.pack_few(left.view(), few.data());
         EXPECT_EQ(few[few.size() - 64], std::byte{0x5a}) << "pack_few wrote beyond its panel";
         std::vector<float> many(static_cast<size_t>(rows * kernel.columns), kCanary), own = many;

@@ -11,9 +11,11 @@ double multiply_add_baseline(int64_t rounds) {
   __m128 a = _mm_set1_ps(0.5F);
   const __m128 b = _mm_set1_ps(0.25F);
   for (int64_t round = 0; round < rounds; ++round) {
-    asm volatile("" : "+x"(a));  // the product must be computed every time
 #pragma GCC unroll 8
-    for (int chain = 0; chain < kChains; ++chain) sums[chain] = _mm_add_ps(sums[chain], _mm_mul_ps(a, b));
+    for (int chain = 0; chain < kChains; ++chain) {
+      asm volatile("" : "+x"(a));  // no product is like the one before
+      sums[chain] = _mm_add_ps(sums[chain], _mm_mul_ps(a, b));
+    }
   }
   for (const __m128& sum : sums) asm volatile("" : : "x"(sum));
   return static_cast<double>(rounds) * kChains * 4 * 2;

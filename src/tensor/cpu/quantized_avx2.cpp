@@ -1,15 +1,16 @@
 #include "tensor/cpu/quantized_multiply-inl.h"
+#include "tensor/cpu/quantized_twin-inl.h"
 
 namespace fledge::tensor::cpu::avx2 {
 namespace {
 
-/// 8 lanes. VPMADDUBSW saturates sums of two products at 16 bits, which numbers of 8 bits can reach; those are
-/// multiplied by magnitude, with the sign given to the activation.
+/// 8 lanes. VPMADDUBSW saturates sums of two products at 16 bits, which numbers of 8 bits can reach: those are
+/// multiplied by halves.
 struct Avx2 {
   using Ints = __m256i;
   using Floats = __m256;
   static constexpr int kLanes = 8, kMaximumRows = 4;
-  static constexpr bool kSignedBytes8 = true;
+  static constexpr bool kShortSums = true;
 
   static Ints load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
   static Ints zero_ints() { return _mm256_setzero_si256(); }
@@ -23,16 +24,17 @@ struct Avx2 {
     if constexpr (place > 2) bits = _mm256_srli_epi16(bits, 2 * place - 4);
     return _mm256_or_si256(low, _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
   }
+  static Ints multiply_pairs(Ints word, int32_t values) {
+    return _mm256_maddubs_epi16(word, _mm256_set1_epi32(values));
+  }
+  static Ints add_shorts(Ints a, Ints b) {
+    Ints sum = _mm256_add_epi16(a, b);
+    asm("" : "+x"(sum));  // g++ would add in another order, which leaves too many products waiting for registers
+    return sum;
+  }
+  template <int factor>
   static Ints add_pairs(Ints sum, Ints pairs) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
-  static Ints dot(Ints sum, Ints word, int32_t values) {
-    return add_pairs(sum, _mm256_maddubs_epi16(word, _mm256_set1_epi32(values)));
-  }
-  static Ints dot_bytes8(Ints sum, Ints word, int32_t values) {
-    const Ints number = _mm256_xor_si256(word, _mm256_set1_epi8(-128));
-    const Ints signed_values = _mm256_sign_epi8(_mm256_set1_epi32(values), number);
-    return add_pairs(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(number), signed_values));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(factor)));
   }
   static void store_ints(uint8_t* to, Ints value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
 
@@ -60,11 +62,11 @@ struct Avx2 {
 
 void multiply_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, const QuantizedRows& activations,
                         int64_t rows, float* sums, int64_t sums_stride) {
-  multiply_kind<Avx2>(kind, panel, groups, activations, rows, sums, sums_stride);
+  multiply_kind<Twin<Avx2>>(kind, panel, groups, activations, rows, sums, sums_stride);
 }
 
 void unpack_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, uint8_t* wide) {
-  unpack_kind<Avx2>(kind, panel, groups, wide);
+  unpack_kind<Twin<Avx2>>(kind, panel, groups, wide);
 }
 
 }  // namespace fledge::tensor::cpu::avx2

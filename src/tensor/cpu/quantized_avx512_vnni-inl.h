@@ -10,7 +10,7 @@ struct Vnni {
   using Ints = __m512i;
   using Floats = __m512;
   static constexpr int kLanes = 16, kMaximumRows = 12;
-  static constexpr bool kSignedBytes8 = false;
+  static constexpr bool kShortSums = false;
   // The forms without a mask make g++ 12 warn of values that are not used.
   static constexpr __mmask16 kAll = 0xffff;
 
@@ -31,7 +31,6 @@ struct Vnni {
   static Ints dot(Ints sum, Ints word, int32_t values) {
     return _mm512_dpbusd_epi32(sum, word, _mm512_set1_epi32(values));
   }
-  static Ints dot_bytes8(Ints sum, Ints word, int32_t values) { return dot(sum, word, values); }
   static void store_ints(uint8_t* to, Ints value) { _mm512_storeu_si512(to, value); }
 
   static Floats zero() { return _mm512_setzero_ps(); }

@@ -8,6 +8,9 @@
 // The product of a panel and a few rows of activations, written over a class V of vectors that each instruction set
 // defines. Sums of a group are exact integers; they are then scaled and added in f32, group after group, with the same
 // operations for every kind of panel and every number of rows. Everything has internal linkage.
+//
+// Where the machine has no instruction that adds four products of bytes in 32 bits (V::kShortSums), products are added
+// in pairs in 16 bits as long as they surely fit, which depends on how large a kind's numbers are.
 namespace fledge::tensor::cpu {
 namespace {
 
@@ -36,14 +39,14 @@ struct Kind {
   static constexpr bool kHalves = false;      ///< two scales in a group
   static constexpr bool kMinimum = false;     ///< values have a minimum
   static constexpr bool kOffset = true;       ///< numbers are stored with an offset
-  static constexpr bool kBytes8 = false;      ///< numbers use all 8 bits
+  static constexpr int kBits = 4;             ///< of a number: 4, 6 or 8
   static constexpr bool kUnpacked = false;    ///< bytes and f32 scales that were made from one of the others
   static constexpr int64_t kHeaderBytes = 0;  ///< what stands before each block of 8 groups
 };
 
 template <class V>
 struct Q8_0 : Kind {
-  static constexpr bool kBytes8 = true;
+  static constexpr int kBits = 8;
   static constexpr int64_t kWeightBytes = 512, kGroupBytes = 544;
   template <int j>
   static typename V::Ints word(const uint8_t* weights) {
@@ -98,6 +101,7 @@ struct Q4_K : Nibbles<V> {
 template <class V>
 struct Q6_K : Kind {
   static constexpr bool kHalves = true;
+  static constexpr int kBits = 6;
   static constexpr int64_t kWeightBytes = 384, kGroupBytes = 416, kHeaderBytes = 32;
   template <int j>
   static typename V::Ints word(const uint8_t* weights) {
@@ -116,6 +120,7 @@ template <class V, bool halves, bool minimum>
 struct Wide : Kind {
   static constexpr bool kUnpacked = true, kHalves = halves, kMinimum = minimum, kOffset = !minimum,
                         kTwo = halves || minimum;
+  static constexpr int kBits = halves ? 6 : minimum ? 4 : 8;
   static constexpr int64_t kWeightBytes = 512, kGroupBytes = kTwo ? 640 : 576;
   template <int j>
   static typename V::Ints word(const uint8_t* weights) {
@@ -156,21 +161,57 @@ FLEDGE_INLINE void prefetch_ahead(const char* ahead, int64_t group) {
   for (int64_t line = 0; line < kEach; line += 64) _mm_prefetch(part + line, _MM_HINT_T1);
 }
 
+/// Words [j, kEnd) times activations, pairs of products added in 16 bits. kHalf: the lower (0) or upper (1) half of
+/// numbers of 8 bits alone.
+template <class V, class Format, int kRows, int kHalf, int kFirst, int kEnd, int j = kFirst>
+FLEDGE_INLINE void add_short_products(const uint8_t* weights, const int8_t* values, typename V::Ints (&sums)[kRows]) {
+  if constexpr (j < kEnd) {
+    auto word = Format::template word<j>(weights);
+    if constexpr (Format::kBits == 8) word = kHalf == 0 ? V::low_nibbles(word) : V::high_nibbles(word);
+#pragma GCC unroll 12
+    for (int row = 0; row < kRows; ++row) {
+      const auto products = V::multiply_pairs(word, load_word(values + row * kGroup + j * 4));
+      sums[row] = j == kFirst ? products : V::add_shorts(sums[row], products);
+    }
+    add_short_products<V, Format, kRows, kHalf, kFirst, kEnd, j + 1>(weights, values, sums);
+  }
+}
+
+/// How many words' products of numbers of so many bits with activations up to 127 fit into 16 bits.
+constexpr int short_words(int bits) {
+  return bits == 6 ? 2 : kWords;
+}
+
+template <class V, class Format, int kRows, int kChains, int kHalf, int j = 0>
+FLEDGE_INLINE void add_short_runs(const uint8_t* weights, const int8_t* values,
+                                  typename V::Ints (&dots)[kRows][kChains]) {
+  if constexpr (j < kWords) {
+    constexpr int kEnd = j + short_words(Format::kBits);
+    static_assert(((Format::kBits == 6 ? 63 : 15) * 2 * 127) * short_words(Format::kBits) <= INT16_MAX);
+    typename V::Ints sums[kRows];
+    add_short_products<V, Format, kRows, kHalf, j, kEnd>(weights, values, sums);
+    constexpr int kChain = kChains == 1 ? 0 : j / (kWords / kChains);
+#pragma GCC unroll 12
+    for (int row = 0; row < kRows; ++row) {
+      dots[row][kChain] = V::template add_pairs < kHalf == 0 ? 1 : 16 > (dots[row][kChain], sums[row]);
+    }
+    add_short_runs<V, Format, kRows, kChains, kHalf, kEnd>(weights, values, dots);
+  }
+}
+
 /// The sums of one group for kRows rows. With scales per half, `dots` has the halves apart; otherwise the second half
 /// is a chain of its own where there are too few rows to hide the latency of an instruction.
-template <class V, class Format, int kRows, int kChains, int j>
+template <class V, class Format, int kRows, int kChains, int j = 0>
 FLEDGE_INLINE void add_words(const uint8_t* weights, const int8_t* values, typename V::Ints (&dots)[kRows][kChains]) {
-  if constexpr (j < kWords) {
+  if constexpr (V::kShortSums) {
+    add_short_runs<V, Format, kRows, kChains, 0>(weights, values, dots);
+    if constexpr (Format::kBits == 8) add_short_runs<V, Format, kRows, kChains, 1>(weights, values, dots);
+  } else if constexpr (j < kWords) {
     constexpr int kChain = kChains == 1 ? 0 : j / (kWords / kChains);
     const auto word = Format::template word<j>(weights);
 #pragma GCC unroll 12
     for (int row = 0; row < kRows; ++row) {
-      const int8_t* own = values + row * kGroup + j * 4;
-      if constexpr (Format::kBytes8) {
-        dots[row][kChain] = V::dot_bytes8(dots[row][kChain], word, load_word(own));
-      } else {
-        dots[row][kChain] = V::dot(dots[row][kChain], word, load_word(own));
-      }
+      dots[row][kChain] = V::dot(dots[row][kChain], word, load_word(values + row * kGroup + j * 4));
     }
     add_words<V, Format, kRows, kChains, j + 1>(weights, values, dots);
   }
@@ -180,9 +221,8 @@ FLEDGE_INLINE void add_words(const uint8_t* weights, const int8_t* values, typen
 template <class V, class Format, int kRows>
 inline void multiply_lanes(const uint8_t* panel, int64_t groups, const QuantizedRows& activations, int lane,
                            float* sums, int64_t sums_stride) {
-  constexpr int kChains = Format::kHalves || kRows <= 2 ? 2 : 1;
+  constexpr int kChains = Format::kHalves || (kRows <= 2 && !V::kShortSums) ? 2 : 1;
   constexpr int kStarts = Format::kHalves ? 2 : 1;
-  constexpr bool kStart = Format::kOffset && !(Format::kBytes8 && V::kSignedBytes8);
   const uint8_t* weights = panel;
   GroupScales<V> block{V::zero(), V::zero()};
   typename V::Floats totals[kRows];
@@ -197,14 +237,14 @@ inline void multiply_lanes(const uint8_t* panel, int64_t groups, const Quantized
     typename V::Ints dots[kRows][kChains];
 #pragma GCC unroll 12
     for (int row = 0; row < kRows; ++row) {
-      dots[row][0] = kStart ? V::broadcast(activations.starts[group * kStarts * kRows + row]) : V::zero_ints();
+      dots[row][0] = Format::kOffset ? V::broadcast(activations.starts[group * kStarts * kRows + row]) : V::zero_ints();
       if constexpr (Format::kHalves) {
         dots[row][1] = V::broadcast(activations.starts[(group * kStarts + 1) * kRows + row]);
       } else if constexpr (kChains == 2) {
         dots[row][1] = V::zero_ints();
       }
     }
-    add_words<V, Format, kRows, kChains, 0>(weights + lane * 4, activations.values + group * kRows * kGroup, dots);
+    add_words<V, Format, kRows, kChains>(weights + lane * 4, activations.values + group * kRows * kGroup, dots);
     const GroupScales<V> scales = Format::scales(block, weights + Format::kWeightBytes, lane);
 #pragma GCC unroll 12
     for (int row = 0; row < kRows; ++row) {
