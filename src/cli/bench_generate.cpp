@@ -66,7 +66,7 @@ void bench_generate(const BenchOptions& options) {
   const int64_t made = std::min(options.steps.value_or(128), model.context_length() - prompt_tokens);
 
   infer::BatchOptions batching;
-  batching.activation_type = activation_type_of(options.precision);
+  batching.activation_type = activation_type_of(precision_for_text(options.precision));
   batching.most_running = batch;
   batching.share_prefixes = false;  // the prompts are to be read
   batching.cache_tokens = batch * (prompt_tokens + made + 256);

@@ -110,7 +110,8 @@ std::string read_standard_input() {
 
 void run_chat(const ChatOptions& options, const CommonOptions& common) {
   const base::InterruptGuard guard;
-  OpenedModel opened = open_model(options.model, options.sampling.precision, false, options.adapters);
+  OpenedModel opened =
+      open_model(options.model, precision_for_text(options.sampling.precision), false, options.adapters);
   nn::Tokenizer tokenizer = open_tokenizer(opened);
   auto chat_template = chat_template_of(opened, tokenizer);
   ChatSettings settings = settings_for(opened, options, !chat_template);

@@ -55,7 +55,8 @@ std::shared_ptr<infer::TokenConstraint> constraint_of(const GenerateOptions& opt
 void run_generate(const GenerateOptions& options, const CommonOptions& common) {
   const base::InterruptGuard guard;
   const auto start = std::chrono::steady_clock::now();
-  OpenedModel opened = open_model(options.model, options.sampling.precision, false, options.adapters);
+  OpenedModel opened =
+      open_model(options.model, precision_for_text(options.sampling.precision), false, options.adapters);
   const nn::Tokenizer tokenizer = open_tokenizer(opened);
   std::string prompt;
   std::vector<int32_t> ids;

@@ -7,6 +7,7 @@
 #include "cli/chat_session.h"
 #include "models/gguf_model.h"
 #include "tensor/cpu_features.h"
+#include "tensor/matmul.h"
 
 namespace fledge::cli {
 
@@ -14,6 +15,10 @@ tensor::DType activation_type_of(const std::string& precision) {
   if (precision == "bf16") return tensor::DType::bf16;
   if (precision == "f32") return tensor::DType::f32;
   return tensor::native_bf16() ? tensor::DType::bf16 : tensor::DType::f32;
+}
+
+std::string precision_for_text(const std::string& precision) {
+  return precision == "auto" && tensor::packs_bf16() ? "bf16" : precision;
 }
 
 OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable,

@@ -24,6 +24,9 @@ struct OpenedModel {
 /// "bf16", "f32", or "auto": bf16 where the machine multiplies it faster than f32.
 tensor::DType activation_type_of(const std::string& precision);
 
+/// The same for making text, where "auto" is also bf16 where that halves what is read from memory.
+std::string precision_for_text(const std::string& precision);
+
 /// Opens a model, or the newest checkpoint of a run, with adapters (see parse_adapter). A path that means an adapter
 /// opens the base that it names, with the adapter on it.
 OpenedModel open_model(const std::string& path, const std::string& precision, bool trainable,

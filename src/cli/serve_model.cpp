@@ -160,7 +160,7 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
                                                                           const ServeOptions& options) {
   std::vector<models::AdapterSource> sources;
   for (const std::string& text : adapters) sources.push_back(parse_served_adapter(text));
-  auto opened = std::make_shared<OpenedModel>(open_model(path, options.precision, false, sources));
+  auto opened = std::make_shared<OpenedModel>(open_model(path, precision_for_text(options.precision), false, sources));
   auto served = std::make_shared<serve::ServedModel>();
   served->id = name_of_model(path);
   served->created = serve::seconds_now();
@@ -169,6 +169,7 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
   if (!opened->model().is_causal()) {
     if (!adapters.empty()) throw base::UsageError("--adapter: {} is an encoder and writes no text", path);
     if (!draft.empty()) throw base::UsageError("--draft: {} is an encoder and writes no text", path);
+    opened->activation_type = activation_type_of(options.precision);
     served->embedder = std::make_shared<OwningEmbedder>(opened, open_tokenizer(*opened));
     return {served};
   }
@@ -182,7 +183,8 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
   batch.cache_tokens = options.cache_tokens;
   Drafting drafting;
   if (!draft.empty()) {
-    drafting = open_drafting(draft, *opened, *served->tokenizer, options.precision, options.cache_tokens);
+    drafting =
+        open_drafting(draft, *opened, *served->tokenizer, precision_for_text(options.precision), options.cache_tokens);
   }
   const auto base_engine = std::make_shared<OwningEngine>(opened, batch, std::move(drafting));
   served->engine = base_engine;

@@ -37,6 +37,10 @@ size_t packed_bytes(int64_t depth, int64_t columns, Precision precision) {
   return static_cast<size_t>(panels * kernel.b_panel_bytes(depth));
 }
 
+bool packs_bf16() {
+  return kernel_for(Precision::bf16).b_operand == DType::bf16;
+}
+
 void pack(const Tensor& b, Precision precision, PackedMatrix& packed, Arena& arena) {
   require_matrix(b, "[matmul] right operand");
   require_dtype(b, {DType::f32, DType::bf16, DType::f64}, "[matmul] right operand");

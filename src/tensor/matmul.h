@@ -46,6 +46,10 @@ struct Epilogue {
 /// Bytes that pack() needs for a [K, N] operand.
 size_t packed_bytes(int64_t depth, int64_t columns, Precision precision);
 
+/// Whether weights that are packed for bf16 stay two bytes an element (or fewer, see pack_narrow()). Making text, which
+/// waits for the weights' way from memory, is then faster in bf16 even where products as such are not.
+bool packs_bf16();
+
 /// Packs b [K, N] (any strides, f32 or bf16; f64 for reference products) into `packed`, with memory from `arena` unless
 /// `packed` already has memory of the right size.
 void pack(const Tensor& b, Precision precision, PackedMatrix& packed, Arena& arena);

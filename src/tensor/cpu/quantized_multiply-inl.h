@@ -205,7 +205,10 @@ template <class V, class Format, int kRows, int kChains, int j = 0>
 FLEDGE_INLINE void add_words(const uint8_t* weights, const int8_t* values, typename V::Ints (&dots)[kRows][kChains]) {
   if constexpr (V::kShortSums) {
     add_short_runs<V, Format, kRows, kChains, 0>(weights, values, dots);
-    if constexpr (Format::kBits == 8) add_short_runs<V, Format, kRows, kChains, 1>(weights, values, dots);
+    if constexpr (Format::kBits == 8) {
+      asm volatile("" : : : "memory");  // activations are read again: there are no registers to keep them in
+      add_short_runs<V, Format, kRows, kChains, 1>(weights, values, dots);
+    }
   } else if constexpr (j < kWords) {
     constexpr int kChain = kChains == 1 ? 0 : j / (kWords / kChains);
     const auto word = Format::template word<j>(weights);
