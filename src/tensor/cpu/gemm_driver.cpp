@@ -242,10 +242,24 @@ class Part {
 
   void pack_rows(const MatrixView& a, Range panels, Range depth, std::byte* block) const {
     const auto pack = has_few_rows() ? kernel_.pack_few : kernel_.pack_a;
-    for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      pack(part_of(a, rows_of(panel), depth), block + (panel - panels.first) * kernel_.a_panel_bytes(depth.size()));
+    const int64_t bytes = kernel_.a_panel_bytes(depth.size());
+    const int64_t step = shares_lines(a) ? kPackDepth : std::max<int64_t>(1, depth.size());
+    for (int64_t start = 0; start < depth.size(); start += step) {
+      const Range part{depth.first + start, std::min(depth.first + start + step, depth.last)};
+      for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+        pack(part_of(a, rows_of(panel), part), block + (panel - panels.first) * bytes + kernel_.a_panel_bytes(start));
+      }
     }
   }
+
+  /// Whether neighbouring panels of a transposed A read the same cache lines: then all pass a piece of the depth before
+  /// the next one, while the lines are near.
+  bool shares_lines(const MatrixView& a) const {
+    constexpr int64_t kLineBytes = 64;
+    return !has_few_rows() && a.row_stride == 1 && a.column_stride != 1 &&
+           kernel_.rows * static_cast<int64_t>(size_of(a.dtype)) % kLineBytes != 0;
+  }
+  static constexpr int64_t kPackDepth = 64;  // a multiple of every kernel's depth unit
 
   void pack_terms(const Workspace& workspace, Range panels) const {
     std::byte* block = workspace.term_blocks;
