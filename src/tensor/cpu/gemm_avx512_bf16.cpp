@@ -8,7 +8,7 @@ namespace {
 /// A word is a pair of bf16: one VDPBF16PS adds two products to each sum.
 struct Simd {
   using Vector = __m512;
-  static constexpr int kLanes = 16;
+  static constexpr int kLanes = 16, kPrefetchWords = 0;
   static Vector zero() { return _mm512_setzero_ps(); }
   static Vector load(const float* p) { return _mm512_loadu_ps(p); }
   static Vector broadcast(const float* p) { return _mm512_set1_ps(*p); }

@@ -8,7 +8,7 @@ namespace {
 
 struct Simd {
   using Vector = __m128;
-  static constexpr int kLanes = 4;
+  static constexpr int kLanes = 4, kPrefetchWords = 0;
   static Vector zero() { return _mm_setzero_ps(); }
   static Vector load(const float* p) { return _mm_loadu_ps(p); }
   static Vector broadcast(const float* p) { return _mm_set1_ps(*p); }

@@ -13,7 +13,7 @@ namespace {
 
 struct Simd {
   using Vector = __m256;
-  static constexpr int kLanes = 8;
+  static constexpr int kLanes = 8, kPrefetchWords = 512;
   static Vector zero() { return _mm256_setzero_ps(); }
   static Vector load(const float* p) { return _mm256_loadu_ps(p); }
   static Vector broadcast(const float* p) { return _mm256_broadcast_ss(p); }
