@@ -72,9 +72,8 @@ std::string instruction_set_finding(const Diagnosis& diagnosis) {
     case InstructionSet::avx512:
       return "AVX-512 without bf16 products: precision = \"auto\" takes f32; bf16 works and saves memory, not time.";
     case InstructionSet::avx2:
-      return "AVX2: arithmetic runs at up to half the speed of AVX-512; precision = \"auto\" takes f32 to train. Text "
-             "is made "
-             "in bf16, whose weights take half the time to read.";
+      return "AVX2: arithmetic runs at up to half the speed of AVX-512; precision = \"auto\" takes f32 to train. "
+             "Text is made in bf16, whose weights take half the time to read.";
     case InstructionSet::baseline:
       break;
   }

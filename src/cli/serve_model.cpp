@@ -160,7 +160,8 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
                                                                           const ServeOptions& options) {
   std::vector<models::AdapterSource> sources;
   for (const std::string& text : adapters) sources.push_back(parse_served_adapter(text));
-  auto opened = std::make_shared<OpenedModel>(open_model(path, precision_for_text(options.precision), false, sources));
+  const std::string precision = precision_for_text(options.precision);
+  auto opened = std::make_shared<OpenedModel>(open_model(path, precision, false, sources));
   auto served = std::make_shared<serve::ServedModel>();
   served->id = name_of_model(path);
   served->created = serve::seconds_now();
@@ -183,8 +184,7 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
   batch.cache_tokens = options.cache_tokens;
   Drafting drafting;
   if (!draft.empty()) {
-    drafting =
-        open_drafting(draft, *opened, *served->tokenizer, precision_for_text(options.precision), options.cache_tokens);
+    drafting = open_drafting(draft, *opened, *served->tokenizer, precision, options.cache_tokens);
   }
   const auto base_engine = std::make_shared<OwningEngine>(opened, batch, std::move(drafting));
   served->engine = base_engine;

@@ -30,19 +30,19 @@ struct Simd {
 }  // namespace
 
 void pack_a_f32(const PanelSource& source, void* panel) {
-  pack_portable<false, kRows>(source, panel);
+  pack_portable<false, kRows>(source, 1, panel);
 }
 
 void pack_b_f32(const PanelSource& source, void* panel) {
-  pack_portable<false, kColumns>(source, panel);
+  pack_portable<false, kColumns>(source, 1, panel);
 }
 
 void pack_a_rounded(const PanelSource& source, void* panel) {
-  pack_portable<true, kRows>(source, panel);
+  pack_portable<true, kRows>(source, 1, panel);
 }
 
 void pack_b_rounded(const PanelSource& source, void* panel) {
-  pack_portable<true, kColumns>(source, panel);
+  pack_portable<true, kColumns>(source, 1, panel);
 }
 
 void multiply_f32(int64_t depth, const void* a_panel, const void* b_panel, float* c, int64_t c_stride,

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "tensor/cpu/gemm_narrow-inl.h"
 #include "tensor/cpu/gemm_pairs_avx2-inl.h"
 
 // Narrow panels (see narrow_panels.h) with AVX2, laid out as with AVX-512: the 64 bytes of a pair of depth are two
@@ -10,7 +11,6 @@
 namespace fledge::tensor::cpu::avx2 {
 namespace {
 
-constexpr int64_t kNarrowPrefetchBytes = 6144;
 constexpr int kVectorBytes = 32;
 
 inline __m256i load(const void* from) {
@@ -53,12 +53,6 @@ inline Words32 put_together(__m256i sign_fraction, __m256i exponent) {
   return {_mm256_castsi256_ps(_mm256_unpacklo_epi8(low, high)), _mm256_castsi256_ps(_mm256_unpackhi_epi8(low, high))};
 }
 
-/// Where the value of a byte stands among its 64.
-inline int64_t element_of_byte(int64_t byte) {
-  const int64_t quarter = byte / 16, place = byte % 16;
-  return place < 8 ? quarter * 8 + place : 32 + quarter * 8 + place - 8;
-}
-
 inline void find_narrow_bases(const void* panel, int64_t pairs, uint8_t* bases) {
   const auto* values = static_cast<const uint16_t*>(panel);
   for (int half = 0; half < 2; ++half) {
@@ -71,11 +65,6 @@ inline void find_narrow_bases(const void* panel, int64_t pairs, uint8_t* bases) 
     store(bases + half * kVectorBytes, _mm256_max_epu8(largest, swapped));
   }
 }
-
-struct ExceptionList {
-  NarrowException* items;
-  int64_t count, most;
-};
 
 /// The distances of the exponents of half a pair from their bases. Adds the bits of bytes whose distance 4 bits cannot
 /// say.
@@ -92,21 +81,16 @@ inline __m256i narrow_half(const Fields& fields, __m256i bases, int half, uint64
 /// False where there is no room for the exceptions.
 inline bool narrow_pair(const uint16_t* values, int64_t pair, const uint8_t* bases, int shift, uint8_t* distances,
                         uint8_t* sign_fractions, ExceptionList& list) {
-  uint64_t left = 0;
+  uint64_t exceptional = 0;
   for (int half = 0; half < 2; ++half) {
     const int at = half * kVectorBytes;
     const Fields fields = take_apart(values, half);
-    __m256i own = narrow_half(fields, load(bases + at), half, left);
+    __m256i own = narrow_half(fields, load(bases + at), half, exceptional);
     if (shift != 0) own = _mm256_or_si256(load(distances + at), _mm256_slli_epi16(own, 4));
     store(distances + at, own);
     store(sign_fractions + at, fields.sign_fraction);
   }
-  for (; left != 0; left &= left - 1) {
-    if (list.count == list.most) return false;
-    const int64_t element = element_of_byte(__builtin_ctzll(left));
-    list.items[list.count++] = {static_cast<uint32_t>(pair * kNarrowPairElements + element), values[element]};
-  }
-  return true;
+  return list.add(exceptional, values, pair);
 }
 
 inline int64_t narrow_panel(const void* panel, int64_t pairs, const uint8_t* bases, void* narrow,

@@ -2,14 +2,13 @@
 
 #include "tensor/cpu/gemm_functions.h"
 #include "tensor/cpu/gemm_multiply-inl.h"
+#include "tensor/cpu/gemm_narrow-inl.h"
 #include "tensor/cpu/gemm_pack_avx512-inl.h"
 
 // Narrow panels, see narrow_panels.h: bf16 values as a byte of sign and fraction and half a byte that says how far the
 // exponent lies below the largest of its column. Everything has internal linkage.
 namespace fledge::tensor::cpu {
 namespace {
-
-constexpr int64_t kNarrowPrefetchBytes = 6144;
 
 inline __m512i bytes(int value) {
   return _mm512_set1_epi8(static_cast<char>(value));
@@ -54,12 +53,6 @@ inline Values put_together(__m512i sign_fraction, __m512i exponent) {
   return {_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)};
 }
 
-/// Where the value of a byte stands among its 64.
-inline int64_t element_of_byte(int64_t byte) {
-  const int64_t quarter = byte / 16, place = byte % 16;
-  return place < 8 ? quarter * 8 + place : 32 + quarter * 8 + place - 8;
-}
-
 inline void find_bases(const void* panel, int64_t pairs, uint8_t* bases) {
   const auto* values = static_cast<const uint16_t*>(panel);
   __m512i largest = _mm512_setzero_si512();
@@ -71,24 +64,14 @@ inline void find_bases(const void* panel, int64_t pairs, uint8_t* bases) {
   _mm512_storeu_si512(bases, _mm512_max_epu8(largest, swapped));
 }
 
-struct ExceptionList {
-  NarrowException* items;
-  int64_t count, most;
-};
-
 /// The distances of 64 exponents from their bases. False where there is no room for what 4 bits cannot say.
 inline bool narrow_pair(const Fields& fields, __m512i bases, const uint16_t* values, int64_t pair, __m512i& distances,
                         ExceptionList& exceptions) {
   const __m512i far = _mm512_sub_epi8(bases, fields.exponent);
   distances = _mm512_min_epu8(far, bytes(15));
-  uint64_t left = _mm512_cmpge_epu8_mask(far, bytes(15)) & _mm512_test_epi8_mask(fields.exponent, fields.exponent);
-  for (; left != 0; left &= left - 1) {
-    if (exceptions.count == exceptions.most) return false;
-    const int64_t element = element_of_byte(__builtin_ctzll(left));
-    exceptions.items[exceptions.count++] = {static_cast<uint32_t>(pair * kNarrowPairElements + element),
-                                            values[element]};
-  }
-  return true;
+  const uint64_t exceptional =
+      _mm512_cmpge_epu8_mask(far, bytes(15)) & _mm512_test_epi8_mask(fields.exponent, fields.exponent);
+  return exceptions.add(exceptional, values, pair);
 }
 
 inline int64_t narrow_panel(const void* panel, int64_t pairs, const uint8_t* bases, void* narrow,

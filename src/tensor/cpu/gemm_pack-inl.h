@@ -42,7 +42,7 @@ struct Bf16Source {
 };
 
 template <class Source, bool kRounded, int kLanes, typename Element>
-void pack_floats(const PanelSource& source, const Element* data, float* panel) {
+void pack_floats(const PanelSource& source, int64_t depth_unit, const Element* data, float* panel) {
   for (int64_t k = 0; k < source.depth; ++k, panel += kLanes) {
     const Element* element = data + k * source.depth_stride;
     for (int64_t lane = 0; lane < source.lanes; ++lane, element += source.lane_stride) {
@@ -50,16 +50,18 @@ void pack_floats(const PanelSource& source, const Element* data, float* panel) {
     }
     for (int64_t lane = source.lanes; lane < kLanes; ++lane) panel[lane] = 0;
   }
+  const int64_t padded = (source.depth + depth_unit - 1) / depth_unit * depth_unit;
+  memset(panel, 0, static_cast<size_t>((padded - source.depth) * kLanes) * sizeof *panel);
 }
 
-/// panel[K][kLanes] of f32: the values, or what bf16 rounding makes of them.
+/// panel[padded K][kLanes] of f32: the values, or what bf16 rounding makes of them.
 template <bool kRounded, int kLanes>
-void pack_portable(const PanelSource& source, void* panel) {
+void pack_portable(const PanelSource& source, int64_t depth_unit, void* panel) {
   if (source.is_bf16) {
-    pack_floats<Bf16Source, kRounded, kLanes>(source, static_cast<const uint16_t*>(source.data),
+    pack_floats<Bf16Source, kRounded, kLanes>(source, depth_unit, static_cast<const uint16_t*>(source.data),
                                               static_cast<float*>(panel));
   } else {
-    pack_floats<F32Source, kRounded, kLanes>(source, static_cast<const float*>(source.data),
+    pack_floats<F32Source, kRounded, kLanes>(source, depth_unit, static_cast<const float*>(source.data),
                                              static_cast<float*>(panel));
   }
 }

@@ -4,14 +4,12 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "tensor/cpu/gemm_pack-inl.h"
+#include "tensor/cpu/gemm_pack_words-inl.h"
 
 // Packing with AVX2. A panel is made of 32-bit words, one f32 or two bf16 that are neighbours in depth. The words of a
 // source that is contiguous in depth are turned by transposing blocks of 8 x 8. Everything has internal linkage.
 namespace fledge::tensor::cpu {
 namespace {
-
-enum class Words { f32, rounded, pairs };
 
 constexpr int kBlock = 8;
 
@@ -123,9 +121,6 @@ void store_words(uint32_t* to, __m256i words) {
   }
 }
 
-template <Words kWords>
-constexpr int kElementsPerWord = kWords == Words::pairs ? 2 : 1;
-
 /// A source that is contiguous in depth: lanes from kLane on, eight at a time, eight words deep.
 template <Words kWords, int kLanes, int kLane, typename Element>
 void pack_along_depth(const PanelSource& source, int64_t words, const Element* data, uint32_t* panel) {
@@ -182,25 +177,9 @@ void pack_lane(const PanelSource& source, int64_t words, const Element* data, ui
   }
 }
 
-/// A source that is contiguous in neither direction, one element of depth (or two) after another.
-template <Words kWords, int kLanes, typename Element>
-void pack_scattered(const PanelSource& source, int64_t words, const Element* data, uint32_t* panel) {
-  constexpr int kStep = kElementsPerWord<kWords>;
-  for (int64_t word = 0; word < words; ++word, panel += kLanes) {
-    Element rows[kStep][kLanes] = {};
-    for (int64_t k = word * kStep; k < source.depth && k < (word + 1) * kStep; ++k) {
-      const Element* from = data + k * source.depth_stride;
-      for (int64_t lane = 0; lane < source.lanes; ++lane) rows[k % kStep][lane] = from[lane * source.lane_stride];
-    }
-    PanelSource gathered = source;
-    gathered.lanes = kLanes, gathered.depth_stride = kLanes;
-    pack_row_of_lanes<kWords, kLanes, 0>(gathered, rows[0], kStep, panel);
-  }
-}
-
 template <Words kWords, int kLanes, typename Element>
 void pack_elements(const PanelSource& source, int64_t depth_unit, const Element* data, uint32_t* panel) {
-  const int64_t words = (source.depth + depth_unit - 1) / depth_unit * depth_unit / kElementsPerWord<kWords>;
+  const int64_t words = panel_words<kWords>(source, depth_unit);
   if (kLanes == 1 && source.depth_stride == 1) {
     pack_lane<kWords>(source, words, data, panel);
   } else if (source.lane_stride == 1) {
@@ -208,7 +187,7 @@ void pack_elements(const PanelSource& source, int64_t depth_unit, const Element*
   } else if (source.depth_stride == 1) {
     pack_along_depth<kWords, kLanes, 0>(source, words, data, panel);
   } else {
-    pack_scattered<kWords, kLanes>(source, words, data, panel);
+    pack_scattered<kWords, kLanes>(source, depth_unit, panel);
   }
 }
 
@@ -220,16 +199,6 @@ void pack_words(const PanelSource& source, int64_t depth_unit, void* panel) {
     pack_elements<kWords, kLanes>(source, depth_unit, static_cast<const uint16_t*>(source.data), words);
   } else {
     pack_elements<kWords, kLanes>(source, depth_unit, static_cast<const float*>(source.data), words);
-  }
-}
-
-/// Up to kLanes rows, with as many lanes as there are rows.
-template <Words kWords, int kLanes>
-void pack_few_rows(const PanelSource& source, int64_t depth_unit, void* panel) {
-  if (source.lanes == kLanes) {
-    pack_words<kWords, kLanes>(source, depth_unit, panel);
-  } else if constexpr (kLanes > 1) {
-    pack_few_rows<kWords, kLanes - 1>(source, depth_unit, panel);
   }
 }
 

@@ -6,14 +6,12 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#include "tensor/cpu/gemm_pack-inl.h"
+#include "tensor/cpu/gemm_pack_words-inl.h"
 
 // Packing with AVX-512. A panel is made of 32-bit words, one f32 or two bf16 that are neighbours in depth. The words of
 // a source that is contiguous in depth are turned by transposing blocks of 16 x 16. Everything has internal linkage.
 namespace fledge::tensor::cpu {
 namespace {
-
-enum class Words { f32, rounded, pairs };
 
 constexpr int kBlock = 16;
 
@@ -131,9 +129,6 @@ inline void transpose(__m512i (&rows)[kBlock]) {
   }
 }
 
-template <Words kWords>
-constexpr int kElementsPerWord = kWords == Words::pairs ? 2 : 1;
-
 /// Sixteen words of each of the sixteen lanes from `lane` on, one vector for each lane.
 template <Words kWords, typename Element>
 void load_block(const PanelSource& source, const Element* data, int64_t lane, int64_t k, __m512i (&rows)[kBlock]) {
@@ -190,7 +185,7 @@ void pack_across_lanes(const PanelSource& source, int64_t words, const Element* 
 /// panel[padded K / elements per word][kLanes] of words. False where the source is contiguous in neither direction.
 template <Words kWords, int kLanes, typename Element>
 bool pack_contiguous(const PanelSource& source, int64_t depth_unit, const Element* data, void* panel) {
-  const int64_t words = (source.depth + depth_unit - 1) / depth_unit * depth_unit / kElementsPerWord<kWords>;
+  const int64_t words = panel_words<kWords>(source, depth_unit);
   if (kLanes == 1 && source.depth_stride == 1) {
     pack_row<kWords>(source, words, data, static_cast<uint32_t*>(panel));
   } else if (source.lane_stride == 1) {
@@ -209,22 +204,7 @@ void pack_words(const PanelSource& source, int64_t depth_unit, void* panel) {
       source.is_bf16
           ? pack_contiguous<kWords, kLanes>(source, depth_unit, static_cast<const uint16_t*>(source.data), panel)
           : pack_contiguous<kWords, kLanes>(source, depth_unit, static_cast<const float*>(source.data), panel);
-  if (done) return;
-  if constexpr (kWords == Words::pairs) {
-    pack_pairs_portable<kLanes>(source, depth_unit, panel);
-  } else {
-    pack_portable<kWords == Words::rounded, kLanes>(source, panel);
-  }
-}
-
-/// Up to kLanes rows, with as many lanes as there are rows.
-template <Words kWords, int kLanes>
-void pack_few_rows(const PanelSource& source, int64_t depth_unit, void* panel) {
-  if (source.lanes == kLanes) {
-    pack_words<kWords, kLanes>(source, depth_unit, panel);
-  } else if constexpr (kLanes > 1) {
-    pack_few_rows<kWords, kLanes - 1>(source, depth_unit, panel);
-  }
+  if (!done) pack_scattered<kWords, kLanes>(source, depth_unit, panel);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "tensor/cpu/gemm_functions.h"
 #include "tensor/cpu/gemm_multiply-inl.h"
+#include "tensor/cpu/gemm_pack_avx2-inl.h"
 
 // Products of widened values of A with pairs of bf16 of B, which AVX2 widens in registers: the lower half of a word is
 // shifted up, the upper one needs no more than a mask. Everything has internal linkage.
@@ -20,11 +21,8 @@ struct Simd {
   static Vector multiply_add(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
   static Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
   static void store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
-  static __m256i mask(int64_t count) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  }
-  static Vector load_part(const float* p, int64_t count) { return _mm256_maskload_ps(p, mask(count)); }
-  static void store_part(float* p, int64_t count, Vector v) { _mm256_maskstore_ps(p, mask(count), v); }
+  static Vector load_part(const float* p, int64_t count) { return _mm256_maskload_ps(p, first_of_8(count)); }
+  static void store_part(float* p, int64_t count, Vector v) { _mm256_maskstore_ps(p, first_of_8(count), v); }
 };
 
 using Vector = Simd::Vector;
@@ -115,15 +113,15 @@ void multiply_pair_rows(int64_t pairs, const float* a, const float* b, float* c,
   for (int64_t pair = 0; pair < pairs; ++pair, a += 2 * kPanelRows, b += kPairColumns) {
     if constexpr (kRows == 3) {
       add_pair(a, b, sums);
-      continue;
+    } else {
+      const auto word = [&](int vector) __attribute__((always_inline)) {
+        return Simd::load(b + vector * Simd::kLanes);
+      };
+      add_products<kRows>(
+          a, [&](int vector) __attribute__((always_inline)) { return lower_half(word(vector)); }, sums);
+      add_products<kRows>(
+          a + kPanelRows, [&](int vector) __attribute__((always_inline)) { return upper_half(word(vector)); }, sums);
     }
-    add_products<kRows>(
-        a, [&](int vector) __attribute__((always_inline)) { return lower_half(Simd::load(b + vector * Simd::kLanes)); },
-        sums);
-    add_products<kRows>(
-        a + kPanelRows,
-        [&](int vector) __attribute__((always_inline)) { return upper_half(Simd::load(b + vector * Simd::kLanes)); },
-        sums);
   }
   deliver_sums<Simd, kRows, kPairVectors>(sums, c, c_stride, used_columns, accumulate);
 }

@@ -36,7 +36,6 @@ struct Avx2 {
   static Ints add_pairs(Ints sum, Ints pairs) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(factor)));
   }
-  static void store_ints(uint8_t* to, Ints value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
 
   static Floats zero() { return _mm256_setzero_ps(); }
   static Floats broadcast(float value) { return _mm256_set1_ps(value); }
@@ -49,13 +48,11 @@ struct Avx2 {
   static Floats from_i8(const uint8_t* from) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
   }
-  static Floats load_floats(const uint8_t* from) { return _mm256_loadu_ps(reinterpret_cast<const float*>(from)); }
   static Floats to_floats(Ints value) { return _mm256_cvtepi32_ps(value); }
   static Floats negative(Floats value) { return _mm256_xor_ps(value, _mm256_set1_ps(-0.0f)); }
   static Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
   static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
   static void store(float* to, Floats value) { _mm256_storeu_ps(to, value); }
-  static void store_floats(uint8_t* to, Floats value) { _mm256_storeu_ps(reinterpret_cast<float*>(to), value); }
 };
 
 }  // namespace
@@ -63,10 +60,6 @@ struct Avx2 {
 void multiply_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, const QuantizedRows& activations,
                         int64_t rows, float* sums, int64_t sums_stride) {
   multiply_kind<Twin<Avx2>>(kind, panel, groups, activations, rows, sums, sums_stride);
-}
-
-void unpack_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, uint8_t* wide) {
-  unpack_kind<Twin<Avx2>>(kind, panel, groups, wide);
 }
 
 }  // namespace fledge::tensor::cpu::avx2

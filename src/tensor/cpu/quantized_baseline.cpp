@@ -40,7 +40,6 @@ struct Sse {
   static Ints add_pairs(Ints sum, Ints pairs) {
     return _mm_add_epi32(sum, _mm_madd_epi16(pairs, _mm_set1_epi16(factor)));
   }
-  static void store_ints(uint8_t* to, Ints value) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), value); }
 
   static Floats zero() { return _mm_setzero_ps(); }
   static Floats broadcast(float value) { return _mm_set1_ps(value); }
@@ -58,13 +57,11 @@ struct Sse {
   }
   static Floats from_u8(const uint8_t* from) { return _mm_cvtepi32_ps(_mm_cvtepu8_epi32(four_bytes(from))); }
   static Floats from_i8(const uint8_t* from) { return _mm_cvtepi32_ps(_mm_cvtepi8_epi32(four_bytes(from))); }
-  static Floats load_floats(const uint8_t* from) { return _mm_loadu_ps(reinterpret_cast<const float*>(from)); }
   static Floats to_floats(Ints value) { return _mm_cvtepi32_ps(value); }
   static Floats negative(Floats value) { return _mm_xor_ps(value, _mm_set1_ps(-0.0f)); }
   static Floats multiply(Floats a, Floats b) { return _mm_mul_ps(a, b); }
   static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
   static void store(float* to, Floats value) { _mm_storeu_ps(to, value); }
-  static void store_floats(uint8_t* to, Floats value) { _mm_storeu_ps(reinterpret_cast<float*>(to), value); }
 };
 
 }  // namespace
@@ -72,10 +69,6 @@ struct Sse {
 void multiply_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, const QuantizedRows& activations,
                         int64_t rows, float* sums, int64_t sums_stride) {
   multiply_kind<Twin<Sse>>(kind, panel, groups, activations, rows, sums, sums_stride);
-}
-
-void unpack_quantized(PanelKind kind, const uint8_t* panel, int64_t groups, uint8_t* wide) {
-  unpack_kind<Twin<Sse>>(kind, panel, groups, wide);
 }
 
 }  // namespace fledge::tensor::cpu::baseline

@@ -49,7 +49,8 @@ class Multiplication {
         part_(part),
         activations_(activations),
         groups_(depth / kGroup),
-        unpacks_(rows > kernel.unpack_above && (part.type != BlockType::q8_0 || kernel.unpacks_q8_0)) {}
+        unpacks_(kernel.unpack != nullptr && rows > kernel.unpack_above &&
+                 (part.type != BlockType::q8_0 || kernel.unpacks_q8_0)) {}
 
   int64_t panels() const { return divide_up(part_.columns, kPanelRows); }
   size_t unpacked_bytes() const {

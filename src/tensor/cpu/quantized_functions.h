@@ -48,12 +48,10 @@ using QuantizedUnpack = void(PanelKind kind, const uint8_t* panel, int64_t group
 
 namespace baseline {
 QuantizedMultiply multiply_quantized;
-QuantizedUnpack unpack_quantized;
 }  // namespace baseline
 
 namespace avx2 {
 QuantizedMultiply multiply_quantized;
-QuantizedUnpack unpack_quantized;
 }  // namespace avx2
 
 namespace avx512_vnni {

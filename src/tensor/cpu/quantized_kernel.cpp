@@ -8,7 +8,6 @@ namespace fledge::tensor::cpu {
 namespace {
 
 constexpr int64_t kTileRows = 16;  // of AMX
-constexpr int64_t kNever = INT64_MAX;
 
 /// Tiles for whole panels of rows, vectors for the rest.
 template <QuantizedMultiply* tiles>
@@ -35,9 +34,8 @@ constexpr std::array kEntries = {
     Entry{has_vnni,
           {"avx512_vnni", avx512_vnni::multiply_quantized, avx512_vnni::unpack_quantized, 12, 48, false, nullptr}},
     Entry{[] { return instruction_set() >= InstructionSet::avx2; },
-          {"avx2", avx2::multiply_quantized, avx2::unpack_quantized, 4, kNever, false, nullptr}},
-    Entry{[] { return true; },
-          {"baseline", baseline::multiply_quantized, baseline::unpack_quantized, 4, kNever, false, nullptr}},
+          {"avx2", avx2::multiply_quantized, nullptr, 4, 0, false, nullptr}},
+    Entry{[] { return true; }, {"baseline", baseline::multiply_quantized, nullptr, 4, 0, false, nullptr}},
 };
 
 constexpr QuantizedKernel kEmulatedAmx{"amx_emulated",

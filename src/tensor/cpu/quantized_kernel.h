@@ -12,11 +12,11 @@ namespace fledge::tensor::cpu {
 struct QuantizedKernel {
   std::string_view name;  ///< "avx512_vnni", ...
   QuantizedMultiply* multiply;
-  QuantizedUnpack* unpack;
-  int64_t maximum_rows;  ///< of a chunk
-  int64_t unpack_above;  ///< with more rows than this, panels are unpacked before they are multiplied
-  bool unpacks_q8_0;     ///< whether that helps q8_0 too
-  void (*release)();     ///< what a thread calls when it has no more to multiply for now; null: nothing
+  QuantizedUnpack* unpack;  ///< null: panels are always multiplied as they are
+  int64_t maximum_rows;     ///< of a chunk
+  int64_t unpack_above;     ///< with more rows than this, panels are unpacked before they are multiplied
+  bool unpacks_q8_0;        ///< whether that helps q8_0 too
+  void (*release)();        ///< what a thread calls when it has no more to multiply for now; null: nothing
 
   /// Rows of the next chunk where `remaining` (> 0) are left.
   int64_t chunk_rows(int64_t remaining) const;

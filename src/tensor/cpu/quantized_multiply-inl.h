@@ -120,7 +120,6 @@ template <class V, bool halves, bool minimum>
 struct Wide : Kind {
   static constexpr bool kUnpacked = true, kHalves = halves, kMinimum = minimum, kOffset = !minimum,
                         kTwo = halves || minimum;
-  static constexpr int kBits = halves ? 6 : minimum ? 4 : 8;
   static constexpr int64_t kWeightBytes = 512, kGroupBytes = kTwo ? 640 : 576;
   template <int j>
   static typename V::Ints word(const uint8_t* weights) {
@@ -292,6 +291,18 @@ void multiply_rows(const uint8_t* panel, int64_t groups, const QuantizedRows& ac
 }
 
 template <class V>
+void multiply_wide(PanelKind kind, const uint8_t* panel, int64_t groups, const QuantizedRows& activations, int64_t rows,
+                   float* sums, int64_t sums_stride) {
+  if (kind == PanelKind::wide) {
+    multiply_rows<V, Wide<V, false, false>>(panel, groups, activations, rows, sums, sums_stride);
+  } else if (kind == PanelKind::wide_minimum) {
+    multiply_rows<V, Wide<V, false, true>>(panel, groups, activations, rows, sums, sums_stride);
+  } else {
+    multiply_rows<V, Wide<V, true, false>>(panel, groups, activations, rows, sums, sums_stride);
+  }
+}
+
+template <class V>
 void multiply_kind(PanelKind kind, const uint8_t* panel, int64_t groups, const QuantizedRows& activations, int64_t rows,
                    float* sums, int64_t sums_stride) {
   switch (kind) {
@@ -306,12 +317,12 @@ void multiply_kind(PanelKind kind, const uint8_t* panel, int64_t groups, const Q
     case PanelKind::q6_k:
       return multiply_rows<V, Q6_K<V>>(panel, groups, activations, rows, sums, sums_stride);
     case PanelKind::wide:
-      return multiply_rows<V, Wide<V, false, false>>(panel, groups, activations, rows, sums, sums_stride);
     case PanelKind::wide_minimum:
-      return multiply_rows<V, Wide<V, false, true>>(panel, groups, activations, rows, sums, sums_stride);
     case PanelKind::wide_halves:
-      return multiply_rows<V, Wide<V, true, false>>(panel, groups, activations, rows, sums, sums_stride);
+      break;
   }
+  // Short sums know how large a kind's numbers are; of wide ones that is not known.
+  if constexpr (!V::kShortSums) multiply_wide<V>(kind, panel, groups, activations, rows, sums, sums_stride);
 }
 
 template <class V, class Format, int j>

@@ -42,10 +42,6 @@ struct Twin {
   static Ints add_pairs(Ints sum, Ints pairs) {
     return {V::template add_pairs<factor>(sum.low, pairs.low), V::template add_pairs<factor>(sum.high, pairs.high)};
   }
-  static void store_ints(uint8_t* to, Ints value) {
-    V::store_ints(to, value.low);
-    V::store_ints(to + kWords, value.high);
-  }
 
   static Floats zero() { return {V::zero(), V::zero()}; }
   static Floats broadcast(float value) {
@@ -55,7 +51,6 @@ struct Twin {
   static Floats from_f16(const uint8_t* from) { return {V::from_f16(from), V::from_f16(from + kShorts)}; }
   static Floats from_u8(const uint8_t* from) { return {V::from_u8(from), V::from_u8(from + kBytes)}; }
   static Floats from_i8(const uint8_t* from) { return {V::from_i8(from), V::from_i8(from + kBytes)}; }
-  static Floats load_floats(const uint8_t* from) { return {V::load_floats(from), V::load_floats(from + kWords)}; }
   static Floats to_floats(Ints value) { return {V::to_floats(value.low), V::to_floats(value.high)}; }
   static Floats negative(Floats value) { return {V::negative(value.low), V::negative(value.high)}; }
   static Floats multiply(Floats a, Floats b) { return {V::multiply(a.low, b.low), V::multiply(a.high, b.high)}; }
@@ -65,10 +60,6 @@ struct Twin {
   static void store(float* to, Floats value) {
     V::store(to, value.low);
     V::store(to + V::kLanes, value.high);
-  }
-  static void store_floats(uint8_t* to, Floats value) {
-    V::store_floats(to, value.low);
-    V::store_floats(to + kWords, value.high);
   }
 };
 
