@@ -48,6 +48,8 @@ std::atomic<int>& wanted_threads() {
   return threads;
 }
 
+std::atomic<IdleWork*> idle_work = nullptr;
+
 /// Looks at something a few thousand times, some 100 microseconds, before the thread goes to sleep: longer than the
 /// pauses between the operations of a step, shorter than what another program would miss.
 template <typename Ready>
@@ -55,7 +57,8 @@ bool look_for(const Ready& ready) {
   constexpr int kLooks = 4000;
   for (int look = 0; look < kLooks; ++look) {
     if (ready()) return true;
-    _mm_pause();
+    IdleWork* const work = idle_work.load(std::memory_order_relaxed);
+    if (work == nullptr || !work(own_index)) _mm_pause();
   }
   return false;
 }
@@ -216,6 +219,10 @@ int thread_index() {
 
 bool in_parallel() {
   return is_working;
+}
+
+void set_idle_work(IdleWork* work) {
+  idle_work.store(work, std::memory_order_relaxed);
 }
 
 void run_parts(int64_t parts, int threads, void (*call)(const void*, int64_t), const void* body) {

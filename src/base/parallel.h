@@ -15,6 +15,12 @@ int thread_index();
 /// Whether the calling thread is inside of parallel work.
 bool in_parallel();
 
+/// What a thread of the team (its number is given) does while it waits for work or for others: something that takes
+/// well below a microsecond. Returns whether it did anything.
+using IdleWork = bool(int thread);
+/// Sets the only one for the whole program; null: nothing.
+void set_idle_work(IdleWork* work);
+
 /// Calls call(body, part) once for every part of [0, parts), on up to `threads` threads of the team. The caller works
 /// too, and waits only for parts that others have begun: a thread that the system does not let run holds nobody up,
 /// and on a busy machine the caller does the work alone. Idle threads look for work for some microseconds and then

@@ -126,5 +126,24 @@ TEST(Parallel, SeveralCallersEachGetTheirWork) {
   EXPECT_EQ(total, int64_t{4} * 500 * 300 * 299 / 2);
 }
 
+TEST(Parallel, WhoWaitsDoesIdleWork) {
+  const Threads set(2);
+  static std::atomic<int64_t> calls = 0;
+  set_idle_work([](int thread) {
+    EXPECT_TRUE(thread == 0 || thread == 1);
+    ++calls;
+    return true;
+  });
+  // One part ends only when the thread that has finished the other is seen to be idle.
+  std::atomic<int> finished = 0;
+  parallel_dynamic(2, [&](int64_t item) {
+    while (item == 0 && calls == 0) std::this_thread::yield();
+    ++finished;
+  });
+  set_idle_work(nullptr);
+  EXPECT_GT(calls, 0);
+  EXPECT_EQ(finished, 2);
+}
+
 }  // namespace
 }  // namespace fledge::base

@@ -162,6 +162,7 @@ void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Pa
       few_queries.push_back({problem, tensors, sequence.length});
     } else {
       pages.back().store(tensors.k, tensors.v, problem.dtype, sequence.length, sequence.count);
+      if (sequence.length == 0) tensors.pages = nullptr;  // all keys are at hand as they came
       cpu::attention_forward(problem, tensors, blocks);
     }
   }

@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "tensor/arena.h"
 #include "tensor/cpu/parallel_spaces.h"
+#include "tensor/cpu/weights_ahead.h"
 
 // The loops around the micro-kernel, after K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix
 // Multiplication" (2008): blocks of B's columns, blocks of the depth, blocks of A's rows that stay in the L2 cache, and
@@ -391,6 +392,15 @@ std::byte* workspace_memory(size_t bytes) {
   return storage->data();
 }
 
+/// Where B's panels stand in memory, one behind the other; nothing where they are yet to be packed.
+WeightPanels weight_panels(const MicroKernel& kernel, const Product& product, int64_t column_panels) {
+  const int64_t depth = product.a.columns;
+  if (product.narrow_b.panels != nullptr) {
+    return {product.narrow_b.panels, narrow_panel_bytes(kernel, depth), column_panels};
+  }
+  return {product.packed_b, kernel.b_panel_bytes(kernel.padded_depth(depth)), column_panels};
+}
+
 }  // namespace
 
 void pack_panels(const MicroKernel& kernel, const MatrixView& b, std::byte* packed) {
@@ -429,6 +439,10 @@ void multiply(const MicroKernel& kernel, const Product& product) {
   }
   const size_t each = a_bytes + b_bytes + term_bytes + sums_bytes + tiles_bytes;
   std::byte* memory = workspace_memory(each * static_cast<size_t>(parallel_spaces()));
+  if (product.a.rows <= kRowsThatWait) {
+    const WeightPanels weight = weight_panels(kernel, product, column_panels);
+    if (weight.first != nullptr) announce_weights({&weight, 1});
+  }
   parallel_in_spaces(parts, [&](int64_t index, int space) {
     std::byte* own = memory + each * static_cast<size_t>(space);
     std::byte* terms = own + a_bytes + b_bytes;

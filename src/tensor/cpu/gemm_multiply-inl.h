@@ -11,6 +11,10 @@
 namespace fledge::tensor::cpu {
 namespace {
 
+/// With so few rows (a step of generation) a product waits for B, which comes from memory: it is asked for so many
+/// words before it is used.
+constexpr int kFewQueryRows = 4, kFewRowsAhead = 1024;
+
 /// Writes or adds the sums of a tile, as far as its columns are used.
 template <class Simd, int kRows, int kVectors>
 __attribute__((always_inline)) inline void deliver_sums(typename Simd::Vector (&sums)[kRows][kVectors], float* c,
@@ -56,6 +60,10 @@ void multiply_rows(int64_t steps, const float* a, const float* b, float* c, int6
       }
     }
     if constexpr (Simd::kPrefetchWords > 0) __builtin_prefetch(b + Simd::kPrefetchWords);
+    if constexpr (kRows <= kFewQueryRows) {
+#pragma GCC unroll 4
+      for (int vector = 0; vector < kVectors; ++vector) __builtin_prefetch(b + kFewRowsAhead + vector * Simd::kLanes);
+    }
     a += kPanelRows;
     b += kVectors * Simd::kLanes;
   }

@@ -1,9 +1,8 @@
 #include "tensor/cpu/quantized_activations.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
-
-#include "tensor/float16.h"
+#include <limits>
 
 #ifndef FLEDGE_QUANTIZED_ACTIVATIONS_ONCE
 #define FLEDGE_QUANTIZED_ACTIVATIONS_ONCE
@@ -25,32 +24,6 @@ struct ChunkWork {
   float* sums;
 };
 
-/// llama.cpp keeps these numbers in f16. Where f16 would lose more than its precision, f32 stays.
-inline float half_rounded(float value) {
-  const float magnitude = std::fabs(value);
-  return magnitude >= 0x1p-14f && magnitude < 65504.0f ? from_f16(to_f16(value)) : value;
-}
-
-struct Step {
-  float factor = 0;  ///< from activations to numbers
-  float size = 0;    ///< of a number
-  float scale = 0;   ///< the size that products use
-};
-
-inline Step step_for(float largest, bool wide) {
-  // The least magnitudes have no inverse that f32 holds; they become zeros.
-  Step step;
-  step.factor = largest > 0x1p-120f ? 127.0f / largest : 0.0f;
-  if (wide) {
-    step.size = step.factor > 0 ? 1.0f / step.factor : 0.0f;
-    step.scale = step.size;
-  } else {
-    step.size = largest / 127.0f;
-    step.scale = half_rounded(step.size);
-  }
-  return step;
-}
-
 }  // namespace
 }  // namespace fledge::tensor::cpu
 #endif
@@ -66,63 +39,169 @@ HWY_BEFORE_NAMESPACE();
 namespace fledge::tensor::cpu::HWY_NAMESPACE {
 namespace {
 
-/// The largest magnitude among `count` elements, a multiple of 32; no number where one of them is none.
-template <typename T>
-float largest_magnitude(const T* values, int64_t count) {
-  const FloatTag d;
-  const hn::RebindToSigned<FloatTag> integers;
-  // As integers, magnitudes have the order of their values, and what is no number comes last.
-  auto largest = hn::Zero(integers);
-  for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(d))) {
-    largest = hn::Max(largest, hn::BitCast(integers, hn::Abs(load(d, values + i))));
+constexpr int kTogether = 4;  ///< groups whose sums and maxima are taken in one vector
+using FourTag = hn::CappedTag<float, kTogether>;
+using FourIntegers = hn::RebindToSigned<FourTag>;
+using IntegerTag = hn::RebindToSigned<FloatTag>;
+
+/// Lanes i, i + 4, i + 8, ... of a vector combined into lane i of one with four lanes.
+template <class D, class Combine>
+HWY_INLINE hn::Vec<FourIntegers> fold(D, hn::Vec<D> v, const Combine& combine) {
+  if constexpr (hn::MaxLanes(D()) <= kTogether) {
+    return v;
+  } else {
+    const hn::Half<D> half;
+    return fold(half, combine(hn::UpperHalf(half, v), hn::LowerHalf(half, v)), combine);
   }
-  return hn::GetLane(hn::BitCast(d, hn::MaxOfLanes(integers, largest)));
 }
 
-/// Rounds values * factor to int8; returns their sum.
+/// Lane i of the result: the lanes of vector i combined.
+template <class Combine>
+HWY_INLINE hn::Vec<FourIntegers> across(const hn::Vec<IntegerTag> (&v)[kTogether], const Combine& combine) {
+  const IntegerTag d;
+  const hn::Repartition<int64_t, IntegerTag> pairs;
+  const auto merged = [&](const auto& a, const auto& b)
+                          HWY_ATTR { return combine(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)); };
+  const auto low = hn::BitCast(pairs, merged(v[0], v[1])), high = hn::BitCast(pairs, merged(v[2], v[3]));
+  return fold(d,
+              combine(hn::BitCast(d, hn::InterleaveLower(pairs, low, high)),
+                      hn::BitCast(d, hn::InterleaveUpper(pairs, low, high))),
+              combine);
+}
+
+/// The largest magnitudes among the 32 elements of up to four groups, as bits of f32: as integers, magnitudes have the
+/// order of their values, and what is no number comes last.
 template <typename T>
-int32_t round_to_bytes(const T* values, int64_t count, float factor, int8_t* bytes) {
+HWY_INLINE hn::Vec<FourIntegers> largest_magnitudes(const T* values, int64_t groups) {
   const FloatTag d;
-  const hn::RebindToSigned<FloatTag> integers;
-  const hn::Rebind<int8_t, FloatTag> narrow;
-  auto sum = hn::Zero(integers);
-  for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(d))) {
-    const auto rounded = hn::NearestInt(hn::Mul(load(d, values + i), hn::Set(d, factor)));
-    hn::StoreU(hn::DemoteTo(narrow, rounded), narrow, bytes + i);
-    sum = hn::Add(sum, rounded);
+  const IntegerTag integers;
+  const auto larger = [](const auto& a, const auto& b) HWY_ATTR { return hn::Max(a, b); };
+  hn::Vec<IntegerTag> largest[kTogether];
+  for (int64_t group = 0; group < kTogether; ++group) {
+    largest[group] = hn::Zero(integers);
+    for (int64_t i = 0; group < groups && i < kGroup; i += static_cast<int64_t>(hn::Lanes(d))) {
+      const auto magnitude = hn::BitCast(integers, hn::Abs(load(d, values + group * kGroup + i)));
+      largest[group] = hn::Max(largest[group], magnitude);
+    }
   }
-  return hn::GetLane(hn::SumOfLanes(integers, sum));
+  return across(largest, larger);
+}
+
+/// llama.cpp keeps these numbers in f16. Where f16 would lose more than its precision, f32 stays.
+HWY_INLINE hn::Vec<FourTag> half_rounded(hn::Vec<FourTag> value) {
+  const FourTag d;
+  const FourIntegers integers;
+  const auto bits = hn::BitCast(integers, value);
+  const auto odd = hn::And(hn::ShiftRight<13>(bits), hn::Set(integers, 1));
+  const auto rounded = hn::And(hn::Add(hn::Add(bits, hn::Set(integers, 0xfff)), odd), hn::Set(integers, ~0x1fff));
+  const auto magnitude = hn::Abs(value);
+  const auto fits = hn::And(hn::Ge(magnitude, hn::Set(d, 0x1p-14f)), hn::Lt(magnitude, hn::Set(d, 65504.0f)));
+  return hn::IfThenElse(fits, hn::BitCast(d, rounded), value);
+}
+
+/// What four groups are rounded with.
+struct Steps {
+  HWY_ALIGN float factor[kTogether];    ///< from activations to numbers
+  HWY_ALIGN float scale[kTogether];     ///< the size of a number that products use
+  HWY_ALIGN int32_t sum[2][kTogether];  ///< of the numbers of each part
+  hn::Vec<FourTag> size;                ///< of a number
+  bool finite;
+};
+
+HWY_INLINE void find_steps(hn::Vec<FourIntegers> largest_bits, bool wide, Steps& steps) {
+  const FourTag d;
+  const FourIntegers integers;
+  const auto largest = hn::BitCast(d, largest_bits), zero = hn::Zero(d);
+  // The least magnitudes have no inverse that f32 holds; they become zeros.
+  const auto factor = hn::IfThenElseZero(hn::Gt(largest, hn::Set(d, 0x1p-120f)), hn::Div(hn::Set(d, 127.0f), largest));
+  const auto infinity = hn::Set(integers, 0x7f800000);
+  const auto finite = hn::RebindMask(d, hn::Lt(largest_bits, infinity));
+  const auto none = hn::Set(d, std::numeric_limits<float>::quiet_NaN());
+  if (wide) {
+    steps.size = hn::IfThenElseZero(hn::Gt(factor, zero), hn::Div(hn::Set(d, 1.0f), factor));
+  } else {
+    steps.size = hn::Div(largest, hn::Set(d, 127.0f));
+  }
+  // A row with a number that is not finite gives none that is.
+  hn::Store(hn::IfThenElse(finite, wide ? steps.size : half_rounded(steps.size), none), d, steps.scale);
+  hn::Store(factor, d, steps.factor);
+  steps.finite = hn::AllTrue(d, finite);
+}
+
+/// Rounds up to four groups to int8 and adds up the numbers of each part.
+template <typename T>
+HWY_INLINE void round_to_bytes(const T* values, int64_t groups, int parts, int8_t* bytes, int64_t stride,
+                               Steps& steps) {
+  const FloatTag d;
+  const IntegerTag integers;
+  const hn::Rebind<uint8_t, FloatTag> narrow;
+  const hn::RebindToUnsigned<FloatTag> unsigned_tag;
+  const auto add = [](const auto& a, const auto& b) HWY_ATTR { return hn::Add(a, b); };
+  // Adding 1.5 * 2^23 rounds to a whole number, ties to even, which then stands in the low bits of the sum.
+  const auto magic = hn::Set(d, 12582912.0f);
+  const int64_t length = kGroup / parts;
+  for (int part = 0; part < parts; ++part) {
+    hn::Vec<IntegerTag> sums[kTogether];
+    for (int64_t group = 0; group < kTogether; ++group) {
+      sums[group] = hn::Zero(integers);
+      if (group >= groups) continue;
+      const auto factor = hn::Set(d, steps.factor[group]);
+      const int64_t first = part * length;
+      for (int64_t i = first; i < first + length; i += static_cast<int64_t>(hn::Lanes(d))) {
+        const auto shifted = hn::Add(hn::Mul(load(d, values + group * kGroup + i), factor), magic);
+        const auto number = hn::Sub(hn::BitCast(integers, shifted), hn::BitCast(integers, magic));
+        hn::StoreU(hn::TruncateTo(narrow, hn::BitCast(unsigned_tag, number)), narrow,
+                   reinterpret_cast<uint8_t*>(bytes) + group * stride + i);
+        sums[group] = hn::Add(sums[group], number);
+      }
+    }
+    hn::Store(across(sums, add), FourIntegers(), steps.sum[part]);
+  }
+}
+
+/// Numbers that no scale can make finite become zeros.
+HWY_INLINE void clear_infinite(const ChunkWork& work, int64_t groups, int8_t* bytes, Steps& steps) {
+  for (int64_t group = 0; group < groups; ++group) {
+    if (steps.scale[group] == steps.scale[group]) continue;
+    std::memset(bytes + group * work.rows * kGroup, 0, kGroup);
+    steps.sum[0][group] = steps.sum[1][group] = 0;
+  }
+}
+
+HWY_INLINE void store_sums(const ChunkWork& work, int64_t group, int64_t row, int64_t count, const Steps& steps) {
+  const FourTag d;
+  if (work.offset != 0) {
+    for (int64_t i = 0; i < count * work.parts; ++i) {
+      work.starts[(group * work.parts + i) * work.rows + row] =
+          -work.offset * steps.sum[i % work.parts][i / work.parts];
+    }
+    return;
+  }
+  const auto scaled = hn::Mul(steps.size, hn::ConvertTo(d, hn::Load(FourIntegers(), steps.sum[0])));
+  HWY_ALIGN float sums[kTogether];
+  hn::Store(work.wide ? scaled : half_rounded(scaled), d, sums);
+  for (int64_t i = 0; i < count; ++i) work.sums[(group + i) * work.rows + row] = sums[i];
 }
 
 template <typename T>
 void quantize_row(const ChunkWork& work, int64_t row) {
   const T* source = reinterpret_cast<const T*>(work.a + row * work.row_bytes);
-  const int64_t length = kGroup / work.parts, block = work.wide ? kGroup * kSuperGroups : kGroup;
-  Step step;
-  bool finite = true;
-  for (int64_t group = 0; group < work.groups; ++group) {
+  Steps steps;
+  for (int64_t group = 0; group < work.groups; group += kTogether) {
     const T* values = source + group * kGroup;
-    if (group * kGroup % block == 0) {
-      const float largest = largest_magnitude(values, block);
-      step = step_for(largest, work.wide);
-      finite = std::isfinite(largest);
+    const int64_t count = std::min<int64_t>(kTogether, work.groups - group);
+    if (!work.wide) {
+      find_steps(largest_magnitudes(values, count), false, steps);
+    } else if (group % kSuperGroups == 0) {
+      const auto both =
+          hn::Max(largest_magnitudes(values, kTogether), largest_magnitudes(values + kTogether * kGroup, kTogether));
+      find_steps(hn::MaxOfLanes(FourIntegers(), both), true, steps);
     }
-    const int64_t place = group * work.rows + row;
-    int8_t* bytes = work.values + place * kGroup;
-    int32_t sum = 0;
-    for (int part = 0; part < work.parts; ++part) {
-      int32_t own = 0;
-      if (finite) own = round_to_bytes(values + part * length, length, step.factor, bytes + part * length);
-      if (work.offset != 0) work.starts[(group * work.parts + part) * work.rows + row] = -work.offset * own;
-      sum += own;
-    }
-    if (!finite) std::memset(bytes, 0, kGroup);
-    // A row with a number that is not finite gives none that is.
-    work.scales[place] = finite ? step.scale : NAN;
-    if (work.offset == 0) {
-      const float scaled = step.size * static_cast<float>(sum);
-      work.sums[place] = work.wide ? scaled : half_rounded(scaled);
-    }
+    int8_t* bytes = work.values + (group * work.rows + row) * kGroup;
+    round_to_bytes(values, count, work.parts, bytes, work.rows * kGroup, steps);
+    if (!steps.finite) clear_infinite(work, count, bytes, steps);
+    for (int64_t i = 0; i < count; ++i) work.scales[(group + i) * work.rows + row] = steps.scale[i];
+    store_sums(work, group, row, count, steps);
   }
 }
 

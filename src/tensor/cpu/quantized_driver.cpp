@@ -9,6 +9,7 @@
 #include "tensor/cpu/parallel_spaces.h"
 #include "tensor/cpu/quantized_activations.h"
 #include "tensor/cpu/read_ahead.h"
+#include "tensor/cpu/weights_ahead.h"
 
 namespace fledge::tensor::cpu {
 namespace {
@@ -53,6 +54,9 @@ class Multiplication {
                  (part.type != BlockType::q8_0 || kernel.unpacks_q8_0)) {}
 
   int64_t panels() const { return divide_up(part_.columns, kPanelRows); }
+  WeightPanels weight_panels() const {
+    return {part_.panels, static_cast<int64_t>(panel_bytes(panel_kind(part_.type), groups_)), panels()};
+  }
   size_t unpacked_bytes() const {
     return unpacks_ ? (static_cast<size_t>(run_panels()) * wide_bytes() + 63) / 64 * 64 : 0;
   }
@@ -142,6 +146,7 @@ class Group {
       memory += form.bytes();
       quantize(form);
     }
+    if (a_.rows <= kRowsThatWait) announce();
     parallel_in_spaces(row_parts * column_parts, [&](int64_t item, int space) {
       const int64_t row_part = item / column_parts, column_part = item % column_parts;
       const Range rows{chunks * row_part / row_parts * kernel_.maximum_rows,
@@ -164,6 +169,13 @@ class Group {
                            form.quantize(a_.data, a_.dtype, a_.stride, row, rows);
                          }
                        });
+  }
+
+  void announce() const {
+    thread_local std::vector<WeightPanels> weights;
+    weights.clear();
+    for (const Multiplication& product : products_) weights.push_back(product.weight_panels());
+    announce_weights(weights);
   }
 
   void run_part(Range rows, Range panels, uint8_t* workspace) const {
