@@ -424,10 +424,12 @@ void multiply(const MicroKernel& kernel, const Product& product) {
                       static_cast<double>(column_panels * kernel.columns);
   const int64_t useful = std::max<int64_t>(1, static_cast<int64_t>(work / 1e6));
   const Grid grid(row_panels, column_panels, std::min(base::thread_count() * base::parts_per_thread(), useful));
-  const int64_t parts = grid.row_parts * grid.column_parts;
+  const PanelParts columns(column_panels, grid.column_parts, product.a.rows <= kRowsThatWait);
+  const int64_t parts = grid.row_parts * columns.count();
   const auto part = [&](int64_t index) {
-    return Part(kernel, product, blocking, part_of(row_panels, index / grid.column_parts, grid.row_parts),
-                part_of(column_panels, index % grid.column_parts, grid.column_parts));
+    const int64_t column_part = index % columns.count();
+    return Part(kernel, product, blocking, part_of(row_panels, index / columns.count(), grid.row_parts),
+                {columns.first(column_part), columns.end(column_part)});
   };
   size_t a_bytes = 0, b_bytes = 0, term_bytes = 0, sums_bytes = 0, tiles_bytes = 0;
   for (int64_t index = 0; index < parts; ++index) {

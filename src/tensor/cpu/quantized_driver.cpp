@@ -135,9 +135,9 @@ class Group {
     const int64_t work = bytes_ * std::max<int64_t>(1, a_.rows / 4);
     const int64_t parts = std::clamp<int64_t>(work / kBytesPerPart, 1, base::thread_count() * base::parts_per_thread());
     // The outputs are cut; only where those are too few, the rows too.
-    const int64_t column_parts = std::min(parts, panels_);
+    const PanelParts columns(panels_, std::min(parts, panels_), a_.rows <= kRowsThatWait);
     const int64_t chunks = divide_up(a_.rows, kernel_.maximum_rows);
-    const int64_t row_parts = std::clamp<int64_t>(parts / column_parts, 1, chunks);
+    const int64_t row_parts = std::clamp<int64_t>(parts / columns.count(), 1, chunks);
     size_t form_bytes = 0;
     for (const QuantizedActivations& form : forms_) form_bytes += form.bytes();
     std::byte* memory = workspace_memory(form_bytes + static_cast<size_t>(parallel_spaces()) * unpacked_bytes_);
@@ -147,11 +147,11 @@ class Group {
       quantize(form);
     }
     if (a_.rows <= kRowsThatWait) announce();
-    parallel_in_spaces(row_parts * column_parts, [&](int64_t item, int space) {
-      const int64_t row_part = item / column_parts, column_part = item % column_parts;
+    parallel_in_spaces(row_parts * columns.count(), [&](int64_t item, int space) {
+      const int64_t row_part = item / columns.count(), column_part = item % columns.count();
       const Range rows{chunks * row_part / row_parts * kernel_.maximum_rows,
                        std::min(chunks * (row_part + 1) / row_parts * kernel_.maximum_rows, a_.rows)};
-      const Range panels{panels_ * column_part / column_parts, panels_ * (column_part + 1) / column_parts};
+      const Range panels{columns.first(column_part), columns.end(column_part)};
       run_part(rows, panels, reinterpret_cast<uint8_t*>(memory + static_cast<size_t>(space) * unpacked_bytes_));
       if (kernel_.release != nullptr) kernel_.release();
     });
