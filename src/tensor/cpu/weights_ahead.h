@@ -17,7 +17,7 @@ struct WeightPanels {
 };
 
 /// A product with more rows keeps its threads busy with arithmetic.
-constexpr int64_t kRowsThatWait = 4;
+constexpr int64_t kRowsThatWait = 8;
 
 /// To be called when a product of at most kRowsThatWait rows begins to read these panels, whose thread t of T takes the
 /// t-th of T equal parts of all. Changes no result; never waits.
