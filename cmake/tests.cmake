@@ -13,6 +13,7 @@ foreach(floor ${FLEDGE_FLOORS})
       FLEDGE_REFERENCE_DIR="${CMAKE_SOURCE_DIR}/tests/reference/data"
       FLEDGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" FLEDGE_HAVE_MPI=$<BOOL:${FLEDGE_HAVE_MPI}>)
     target_link_libraries(test_${floor} PRIVATE fledge_${floor} GTest::gmock GTest::gtest GTest::gtest_main)
+    fledge_precompile(test_${floor} TESTS)
     gtest_discover_tests(test_${floor} TEST_PREFIX ${floor}. DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 600 LABELS unit)
   endif()
 endforeach()

@@ -1,6 +1,5 @@
 #include "base/json.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "base/error.h"
@@ -58,20 +57,56 @@ Json read_json(const std::filesystem::path& path) {
   return parse_json(read_file(path), path.string());
 }
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t column = 0; column <= b.size(); ++column) row[column] = column;
-  for (size_t line = 1; line <= a.size(); ++line) {
-    size_t diagonal = row[0];
-    row[0] = line;
-    for (size_t column = 1; column <= b.size(); ++column) {
-      const size_t above = row[column];
-      const size_t change = diagonal + (a[line - 1] == b[column - 1] ? 0 : 1);
-      row[column] = std::min({above + 1, row[column - 1] + 1, change});
-      diagonal = above;
-    }
+template <typename T>
+T json_require(const Json& object, const char* key, std::string_view origin) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  if (!object.is_object() || found == object.end()) throw Error("{}: the key \"{}\" is missing", origin, key);
+  bool fits = true;
+  if constexpr (std::is_same_v<T, bool>) {
+    fits = found->is_boolean();
+  } else if constexpr (std::is_integral_v<T>) {
+    fits = found->is_number_integer();
+    if constexpr (std::is_unsigned_v<T>)
+      fits = fits && (found->is_number_unsigned() || found->template get<int64_t>() >= 0);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    fits = found->is_number();
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    fits = found->is_string();
   }
-  return row[b.size()];
+  try {
+    if (fits) return found->template get<T>();
+  } catch (const nlohmann::json::exception&) {
+    // Falls through to the sentence below, which names the key.
+  }
+  throw Error("{}: the key \"{}\" holds {}, which is not of the expected type", origin, key,
+              found->dump().substr(0, 60));
 }
+
+template <typename T>
+T json_get(const Json& object, const char* key, T fallback, std::string_view origin) {
+  if (!object.is_object()) throw Error("{}: a JSON object was expected", origin);
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return fallback;
+  return json_require<T>(object, key, origin);
+}
+
+template bool json_get(const Json&, const char*, bool, std::string_view);
+template int32_t json_get(const Json&, const char*, int32_t, std::string_view);
+template int64_t json_get(const Json&, const char*, int64_t, std::string_view);
+template uint32_t json_get(const Json&, const char*, uint32_t, std::string_view);
+template uint64_t json_get(const Json&, const char*, uint64_t, std::string_view);
+template double json_get(const Json&, const char*, double, std::string_view);
+template std::string json_get(const Json&, const char*, std::string, std::string_view);
+
+template bool json_require(const Json&, const char*, std::string_view);
+template int32_t json_require(const Json&, const char*, std::string_view);
+template int64_t json_require(const Json&, const char*, std::string_view);
+template uint32_t json_require(const Json&, const char*, std::string_view);
+template uint64_t json_require(const Json&, const char*, std::string_view);
+template double json_require(const Json&, const char*, std::string_view);
+template std::string json_require(const Json&, const char*, std::string_view);
+template Json json_require(const Json&, const char*, std::string_view);
+template std::vector<std::string> json_require(const Json&, const char*, std::string_view);
+template std::vector<int32_t> json_require(const Json&, const char*, std::string_view);
 
 }  // namespace fledge::base

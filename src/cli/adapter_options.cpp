@@ -1,11 +1,11 @@
 #include "cli/adapter_options.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "base/error.h"
+#include "cli/verb.h"
 
 namespace fledge::cli {
 namespace {
@@ -23,14 +23,14 @@ bool split_weight(const std::string& text, std::string& path, double& weight) {
 
 }  // namespace
 
-void add_adapter_option(CLI::App& verb, std::vector<std::string>& adapters) {
+void add_adapter_option(Verb verb, std::vector<std::string>& adapters) {
   verb.add_option(
           "--adapter", adapters,
           "Folder of an adapter in PEFT's format, or of a run that trained one; DIR=0.5 counts half of it. May be "
           "given several times: their changes add up")
-      ->type_name("DIR[=WEIGHT]")
-      ->allow_extra_args(false)
-      ->group("Adapters");
+      .type_name("DIR[=WEIGHT]")
+      .allow_extra_args(false)
+      .group("Adapters");
 }
 
 models::AdapterSource parse_adapter(const std::string& text, const std::vector<models::AdapterSource>& others) {

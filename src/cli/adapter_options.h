@@ -6,14 +6,12 @@
 
 #include "models/model_io.h"
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
+
 /// Adds --adapter DIR[=WEIGHT] to a verb that uses a model; may be given several times.
-void add_adapter_option(CLI::App& verb, std::vector<std::string>& adapters);
+void add_adapter_option(Verb verb, std::vector<std::string>& adapters);
 
 /// "DIR" or "DIR=0.5": the adapter's folder (or a run's newest checkpoint) and how much of it counts. Its name is the
 /// folder's, made different from those in `others`. Throws base::UsageError where there is no such folder.

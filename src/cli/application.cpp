@@ -36,7 +36,7 @@ namespace fledge::cli {
 namespace {
 
 /// Every verb, in the order of the help.
-void add_commands(CLI::App& app, Context& context) {
+void add_commands(Verb app, Context& context) {
   add_pull_command(app, context);
   add_list_command(app, context);
   add_show_command(app, context);
@@ -111,8 +111,8 @@ int run(int argument_count, const char* const* arguments) {
     app.set_version_flag("--version", fmt::format("fledge {}", FLEDGE_VERSION), "Show the version")->group("Common");
     app.require_subcommand(0, 1);
     app.footer("fledge data get austen\nfledge doctor");
-    add_common_options(app, context);
-    add_commands(app, context);
+    add_common_options(Verb(&app), context);
+    add_commands(Verb(&app), context);
     parse_and_run(app, context, argument_count, arguments);
     flush_standard_output();
     return 0;

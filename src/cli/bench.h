@@ -5,12 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -28,7 +25,7 @@ struct BenchOptions {
   bool json = false;
 };
 
-void add_bench_command(CLI::App& app, Context& context);
+void add_bench_command(Verb app, Context& context);
 
 /// Tokens/s, model FLOP/s, share of the peak measured on the spot, peak memory.
 void run_bench(const BenchOptions& options, const CommonOptions& common);

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/parallel.h"
 #include "cli/bench.h"
 #include "cli/bench_report.h"

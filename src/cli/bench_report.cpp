@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "cli/common.h"
 
 namespace fledge::cli {

@@ -9,6 +9,7 @@
 
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -23,7 +24,7 @@ struct ChatOptions {
   std::vector<std::pair<std::string, std::string>> given;
 };
 
-void add_chat_command(CLI::App& app, Context& context);
+void add_chat_command(Verb app, Context& context);
 
 /// A conversation, or one answer where there is a prompt or standard input is no terminal. With a base model, which has
 /// no chat template, a prompt where the model continues what is typed.

@@ -5,7 +5,10 @@
 #include <functional>
 #include <vector>
 
+#include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "base/nearest.h"
 #include "base/terminal.h"
 #include "cli/chat_view.h"
 #include "cli/common.h"

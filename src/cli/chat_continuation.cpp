@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/nearest.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/common.h"

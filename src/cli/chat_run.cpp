@@ -4,6 +4,8 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/chat.h"

@@ -7,6 +7,8 @@
 #include <set>
 #include <utility>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "base/signals.h"
 #include "infer/stop.h"
 

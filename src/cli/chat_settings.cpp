@@ -4,6 +4,8 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "base/nearest.h"
 #include "base/terminal.h"
 
 namespace fledge::cli {

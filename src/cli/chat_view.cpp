@@ -1,4 +1,6 @@
 #include "cli/chat_view.h"
+#include "base/json.h"
+#include "nn/text/tokenizer_parts.h"
 
 #include <fmt/format.h>
 

@@ -3,12 +3,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 
 struct ClassifyOptions {
@@ -20,7 +17,7 @@ struct ClassifyOptions {
   bool json = false;
 };
 
-void add_classify_command(CLI::App& app, Context& context);
+void add_classify_command(Verb app, Context& context);
 /// Prints the label of each text with its probability; with a column of labels also how well they agree.
 void run_classify(const ClassifyOptions& options);
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -37,28 +36,28 @@ void show_log_line(base::LogLevel level, std::string_view line, bool quiet) {
 
 }  // namespace
 
-void add_common_options(CLI::App& app, Context& context) {
+void add_common_options(Verb app, Context& context) {
   app.add_option("--threads", context.common.threads, "Threads for the arithmetic (default: one for each usable core)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 4096))
-      ->group("Common");
+      .type_name("N")
+      .in_range(1, 4096)
+      .group("Common");
   app.add_flag("--no-color", context.common.no_color, "No colours; the variable NO_COLOR says the same")
-      ->group("Common");
-  app.add_flag("-q,--quiet", context.common.quiet, "No progress; warnings and errors only")->group("Common");
+      .group("Common");
+  app.add_flag("-q,--quiet", context.common.quiet, "No progress; warnings and errors only").group("Common");
 }
 
-CLI::App* add_verb(CLI::App& parent, Context& context, const std::string& name, const std::string& purpose,
-                   const std::string& example) {
-  CLI::App* verb = parent.add_subcommand(name, purpose);
-  verb->footer(example);
-  verb->group("Commands");
-  verb->get_help_ptr()->group("Common");
-  add_common_options(*verb, context);
+Verb add_verb(Verb parent, Context& context, const std::string& name, const std::string& purpose,
+              const std::string& example) {
+  Verb verb = parent.add_subcommand(name, purpose);
+  verb.footer(example);
+  verb.group("Commands");
+  verb.help_flag().group("Common");
+  add_common_options(verb, context);
   return verb;
 }
 
-CLI::Option* add_json_option(CLI::App& app, bool& json, const std::string& help) {
-  return app.add_flag("--json", json, help)->group("Output");
+Option add_json_option(Verb app, bool& json, const std::string& help) {
+  return app.add_flag("--json", json, help).group("Output");
 }
 
 void apply_common_options(const CommonOptions& common) {

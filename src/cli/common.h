@@ -4,10 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
+#include "cli/verb.h"
 
 namespace fledge::cli {
 
@@ -25,14 +22,14 @@ struct Context {
 };
 
 /// Adds a verb with its one-line purpose, an example and the common flags. `example` is one command line or more.
-CLI::App* add_verb(CLI::App& parent, Context& context, const std::string& name, const std::string& purpose,
-                   const std::string& example);
+Verb add_verb(Verb parent, Context& context, const std::string& name, const std::string& purpose,
+              const std::string& example);
 
 /// Adds --threads, --no-color and --quiet.
-void add_common_options(CLI::App& app, Context& context);
+void add_common_options(Verb app, Context& context);
 
 /// Adds --json with what it prints.
-CLI::Option* add_json_option(CLI::App& app, bool& json, const std::string& help);
+Option add_json_option(Verb app, bool& json, const std::string& help);
 
 /// Makes the common flags take effect: colour, threads, and warnings of the library on standard error.
 void apply_common_options(const CommonOptions& common);

@@ -4,12 +4,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -26,7 +23,7 @@ struct CompareOptions {
   bool json = false;
 };
 
-void add_compare_command(CLI::App& app, Context& context);
+void add_compare_command(Verb app, Context& context);
 
 /// Measures models alike and shows them side by side.
 void run_compare(const CompareOptions& options, const CommonOptions& common);

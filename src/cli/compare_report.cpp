@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/json.h"
 #include "base/terminal.h"
 #include "base/text.h"
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "base/json.h"
@@ -73,33 +72,33 @@ void run_data_get(const DataGetOptions& options, const CommonOptions& common) {
   for (const std::filesystem::path& file : files) print(file.string() + "\n");
 }
 
-void add_data_command(CLI::App& app, Context& context) {
-  CLI::App* data = app.add_subcommand("data", "Gets texts and prepares them for training.");
-  data->group("Make");
-  data->require_subcommand(0, 1);
-  data->get_help_ptr()->group("Common");
-  data->footer("fledge data list\nfledge data get austen");
+void add_data_command(Verb app, Context& context) {
+  Verb data = app.add_subcommand("data", "Gets texts and prepares them for training.");
+  data.group("Make");
+  data.require_subcommand(0, 1);
+  data.help_flag().group("Common");
+  data.footer("fledge data list\nfledge data get austen");
 
   auto list_options = std::make_shared<DataListOptions>();
-  CLI::App* list = add_verb(*data, context, "list", "Lists the texts that fledge can get by name.", "fledge data list");
-  add_json_option(*list, list_options->json, "The catalogue as a JSON array");
-  list->callback([list_options, &context] { context.run = [list_options] { run_data_list(*list_options); }; });
+  Verb list = add_verb(data, context, "list", "Lists the texts that fledge can get by name.", "fledge data list");
+  add_json_option(list, list_options->json, "The catalogue as a JSON array");
+  list.callback([list_options, &context] { context.run = [list_options] { run_data_list(*list_options); }; });
 
   auto get_options = std::make_shared<DataGetOptions>();
-  CLI::App* get = add_verb(*data, context, "get", "Gets a text by its name, checked against its SHA-256.",
-                           "fledge data get austen --out data/austen");
-  get->add_option("NAME", get_options->name, "Name in the list of `fledge data list`")->required();
-  get->add_option("--out", get_options->out, "Folder that receives the files (default: data/NAME)")
-      ->type_name("DIR")
-      ->group("Output");
-  add_json_option(*get, get_options->json, "The paths as one JSON object");
-  get->callback([get_options, &context] {
+  Verb get = add_verb(data, context, "get", "Gets a text by its name, checked against its SHA-256.",
+                      "fledge data get austen --out data/austen");
+  get.add_option("NAME", get_options->name, "Name in the list of `fledge data list`").required();
+  get.add_option("--out", get_options->out, "Folder that receives the files (default: data/NAME)")
+      .type_name("DIR")
+      .group("Output");
+  add_json_option(get, get_options->json, "The paths as one JSON object");
+  get.callback([get_options, &context] {
     context.run = [get_options, &context] { run_data_get(*get_options, context.common); };
   });
 
-  add_data_inspect_command(*data, context);
-  add_data_prepare_command(*data, context);
-  add_data_augment_command(*data, context);
+  add_data_inspect_command(data, context);
+  add_data_prepare_command(data, context);
+  add_data_augment_command(data, context);
 }
 
 }  // namespace fledge::cli

@@ -4,12 +4,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -55,13 +52,13 @@ struct DataAugmentOptions {
 };
 
 /// `fledge data` with its commands list, get, inspect, prepare and augment.
-void add_data_command(CLI::App& app, Context& context);
+void add_data_command(Verb app, Context& context);
 
-void add_data_prepare_command(CLI::App& data, Context& context);
+void add_data_prepare_command(Verb data, Context& context);
 
-void add_data_inspect_command(CLI::App& data, Context& context);
+void add_data_inspect_command(Verb data, Context& context);
 
-void add_data_augment_command(CLI::App& data, Context& context);
+void add_data_augment_command(Verb data, Context& context);
 
 /// The catalogue of named corpora.
 void run_data_list(const DataListOptions& options);

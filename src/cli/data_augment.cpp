@@ -1,7 +1,6 @@
 // fledge data augment
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <set>
@@ -14,6 +13,7 @@
 #include "cli/data.h"
 #include "cli/loaded_model.h"
 #include "cli/sampling_options.h"
+#include "cli/verb.h"
 #include "cli/work_progress.h"
 #include "train/data/table_line.h"
 #include "train/data/word_candidates.h"
@@ -102,46 +102,46 @@ void run_data_augment(const DataAugmentOptions& options, const CommonOptions& co
                     options.out));
 }
 
-void add_data_augment_command(CLI::App& parent, Context& context) {
+void add_data_augment_command(Verb parent, Context& context) {
   auto options = std::make_shared<DataAugmentOptions>();
-  CLI::App* verb = add_verb(parent, context, "augment",
-                            "Makes more labelled texts of a table: each with some of its words replaced by what an "
-                            "encoder finds likely there.",
-                            "fledge data augment train.tsv --model runs/bert/mlm --out augmented.tsv");
-  verb->add_option("FILE", options->file, "A .csv, .tsv or .jsonl table of labelled texts")->required();
-  verb->add_option("--model", options->model, "A BERT that predicts masked tokens, or another encoder with WordPiece")
-      ->type_name("MODEL")
-      ->required()
-      ->group("Input");
-  verb->add_option("--text-column", options->text_column, "The table's column of texts (default: text)")
-      ->type_name("NAME")
-      ->group("Input");
-  verb->add_option("--pair-column", options->pair_column, "Its column of second texts, whose words are replaced too")
-      ->type_name("NAME")
-      ->group("Input");
-  verb->add_option("--label-column", options->label_column, "Its column of labels, which stay (default: label)")
-      ->type_name("NAME")
-      ->group("Input");
-  verb->add_option("--variants", options->variants, "Variants of each text (default: 20)")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
-      ->group("Replacing");
-  verb->add_option("--probability", options->probability, "Share of the words that are replaced (default: 0.4)")
-      ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0))
-      ->group("Replacing");
-  verb->add_option("--candidates", options->candidates, "Words that may stand in for one (default: 15)")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
-      ->group("Replacing");
-  verb->add_option("--seed", options->seed, "Decides what is drawn (default: 1)")->type_name("S")->group("Replacing");
-  add_precision_option(*verb, options->precision, "auto");
-  verb->add_option("--out", options->out, "The table that is written; its ending says its kind")
-      ->type_name("FILE")
-      ->required()
-      ->group("Output");
-  add_json_option(*verb, options->json, "What was written, as one JSON object");
-  verb->callback(
+  Verb verb = add_verb(parent, context, "augment",
+                       "Makes more labelled texts of a table: each with some of its words replaced by what an "
+                       "encoder finds likely there.",
+                       "fledge data augment train.tsv --model runs/bert/mlm --out augmented.tsv");
+  verb.add_option("FILE", options->file, "A .csv, .tsv or .jsonl table of labelled texts").required();
+  verb.add_option("--model", options->model, "A BERT that predicts masked tokens, or another encoder with WordPiece")
+      .type_name("MODEL")
+      .required()
+      .group("Input");
+  verb.add_option("--text-column", options->text_column, "The table's column of texts (default: text)")
+      .type_name("NAME")
+      .group("Input");
+  verb.add_option("--pair-column", options->pair_column, "Its column of second texts, whose words are replaced too")
+      .type_name("NAME")
+      .group("Input");
+  verb.add_option("--label-column", options->label_column, "Its column of labels, which stay (default: label)")
+      .type_name("NAME")
+      .group("Input");
+  verb.add_option("--variants", options->variants, "Variants of each text (default: 20)")
+      .type_name("N")
+      .in_range(int64_t{1}, int64_t{1000})
+      .group("Replacing");
+  verb.add_option("--probability", options->probability, "Share of the words that are replaced (default: 0.4)")
+      .type_name("P")
+      .in_range(0.0, 1.0)
+      .group("Replacing");
+  verb.add_option("--candidates", options->candidates, "Words that may stand in for one (default: 15)")
+      .type_name("N")
+      .in_range(int64_t{1}, int64_t{1000})
+      .group("Replacing");
+  verb.add_option("--seed", options->seed, "Decides what is drawn (default: 1)").type_name("S").group("Replacing");
+  add_precision_option(verb, options->precision, "auto");
+  verb.add_option("--out", options->out, "The table that is written; its ending says its kind")
+      .type_name("FILE")
+      .required()
+      .group("Output");
+  add_json_option(verb, options->json, "What was written, as one JSON object");
+  verb.callback(
       [options, &context] { context.run = [options, &context] { run_data_augment(*options, context.common); }; });
 }
 

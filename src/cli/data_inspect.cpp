@@ -1,7 +1,6 @@
 // fledge data inspect
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 
@@ -147,47 +146,45 @@ void run_data_inspect(const DataInspectOptions& options, const CommonOptions& co
   print_inspection(result, model);
 }
 
-void add_data_inspect_command(CLI::App& parent, Context& context) {
+void add_data_inspect_command(Verb parent, Context& context) {
   auto options = std::make_shared<DataInspectOptions>();
-  CLI::App* verb =
-      add_verb(parent, context, "inspect",
-               "Shows what a chat file would teach a model: its conversations through the model's template, "
-               "the trained tokens marked, with counts, lengths and warnings.",
-               "fledge data inspect chats.jsonl --model smollm2");
-  verb->add_option("FILE", options->file, "JSON lines or a JSON array, perhaps compressed (.gz)")->required();
-  verb->add_option("--model", options->model, "Model whose tokenizer and chat template are used")
-      ->type_name("MODEL")
-      ->required()
-      ->group("Input");
-  verb->add_option("--template", options->chat_template,
-                   "chatml, zephyr or a file, instead of the model's own template")
-      ->type_name("NAME")
-      ->group("Input");
-  verb->add_option("--add-tokens", options->add_tokens, "Special tokens that the vocabulary lacks")
-      ->type_name("TOKEN...")
-      ->group("Input");
-  verb->add_option("--objective", options->objective, "What would be learned: chat, dpo, orpo or kto (default: chat)")
-      ->type_name("NAME")
-      ->check(CLI::IsMember({"chat", "dpo", "orpo", "kto"}))
-      ->group("Input");
-  verb->add_option("--train-on", options->train_on, "The assistant's turns: all or last (default: all)")
-      ->type_name("TURNS")
-      ->check(CLI::IsMember({"all", "last"}))
-      ->group("Input");
-  verb->add_option("--sequence-length", options->sequence_length,
-                   "Tokens of a training sequence (default: the model's context)")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
-      ->group("Input");
-  verb->add_option("--examples", options->examples, "How many are shown (default: 3)")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1000000}))
-      ->group("Output");
-  verb->add_flag("--strict", options->strict,
-                 "Stop at the first record that cannot be used, as `fledge train --strict` does")
-      ->group("Input");
-  add_json_option(*verb, options->json, "Everything as one JSON object");
-  verb->callback(
+  Verb verb = add_verb(parent, context, "inspect",
+                       "Shows what a chat file would teach a model: its conversations through the model's template, "
+                       "the trained tokens marked, with counts, lengths and warnings.",
+                       "fledge data inspect chats.jsonl --model smollm2");
+  verb.add_option("FILE", options->file, "JSON lines or a JSON array, perhaps compressed (.gz)").required();
+  verb.add_option("--model", options->model, "Model whose tokenizer and chat template are used")
+      .type_name("MODEL")
+      .required()
+      .group("Input");
+  verb.add_option("--template", options->chat_template, "chatml, zephyr or a file, instead of the model's own template")
+      .type_name("NAME")
+      .group("Input");
+  verb.add_option("--add-tokens", options->add_tokens, "Special tokens that the vocabulary lacks")
+      .type_name("TOKEN...")
+      .group("Input");
+  verb.add_option("--objective", options->objective, "What would be learned: chat, dpo, orpo or kto (default: chat)")
+      .type_name("NAME")
+      .one_of({"chat", "dpo", "orpo", "kto"})
+      .group("Input");
+  verb.add_option("--train-on", options->train_on, "The assistant's turns: all or last (default: all)")
+      .type_name("TURNS")
+      .one_of({"all", "last"})
+      .group("Input");
+  verb.add_option("--sequence-length", options->sequence_length,
+                  "Tokens of a training sequence (default: the model's context)")
+      .type_name("N")
+      .in_range(int64_t{1}, int64_t{1} << 30)
+      .group("Input");
+  verb.add_option("--examples", options->examples, "How many are shown (default: 3)")
+      .type_name("N")
+      .in_range(int64_t{0}, int64_t{1000000})
+      .group("Output");
+  verb.add_flag("--strict", options->strict,
+                "Stop at the first record that cannot be used, as `fledge train --strict` does")
+      .group("Input");
+  add_json_option(verb, options->json, "Everything as one JSON object");
+  verb.callback(
       [options, &context] { context.run = [options, &context] { run_data_inspect(*options, context.common); }; });
 }
 

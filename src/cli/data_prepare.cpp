@@ -1,7 +1,6 @@
 // fledge data prepare
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 
@@ -64,38 +63,37 @@ void run_data_prepare(const DataPrepareOptions& options, const CommonOptions& co
   print(fmt::format("written to {}\n", options.out));
 }
 
-void add_data_prepare_command(CLI::App& parent, Context& context) {
+void add_data_prepare_command(Verb parent, Context& context) {
   auto options = std::make_shared<DataPrepareOptions>();
-  CLI::App* verb =
-      add_verb(parent, context, "prepare",
-               "Turns text or JSONL files into tokens to train on. Files may be larger than memory and may be "
-               "compressed (.gz).",
-               "fledge data prepare --input austen.txt --tokenizer tokenizer --out prepared");
-  verb->add_option("--input", options->inputs, "Text files, or JSONL files with {\"text\": ...} on each line")
-      ->type_name("FILE...")
-      ->required()
-      ->group("Input");
-  verb->add_option("--tokenizer", options->tokenizer, "Folder of the tokenizer")
-      ->type_name("DIR")
-      ->required()
-      ->group("Input");
-  verb->add_option("--text-key", options->text_key, "Key of the text in JSONL (default: text)")
-      ->type_name("KEY")
-      ->group("Input");
-  verb->add_option("--separator", options->separator,
-                   "Ends a document in a text file, on a line of its own (default: <|endoftext|>)")
-      ->type_name("TEXT")
-      ->group("Input");
-  verb->add_option("--out", options->out, "Folder that receives the data set")
-      ->type_name("DIR")
-      ->required()
-      ->group("Output");
-  verb->add_option("--val-fraction", options->val_fraction, "Share kept for validation (default: 0.05)")
-      ->type_name("SHARE")
-      ->check(CLI::Range(0.0, 0.5))
-      ->group("Output");
-  add_json_option(*verb, options->json, "What was written, as one JSON object");
-  verb->callback(
+  Verb verb = add_verb(parent, context, "prepare",
+                       "Turns text or JSONL files into tokens to train on. Files may be larger than memory and may be "
+                       "compressed (.gz).",
+                       "fledge data prepare --input austen.txt --tokenizer tokenizer --out prepared");
+  verb.add_option("--input", options->inputs, "Text files, or JSONL files with {\"text\": ...} on each line")
+      .type_name("FILE...")
+      .required()
+      .group("Input");
+  verb.add_option("--tokenizer", options->tokenizer, "Folder of the tokenizer")
+      .type_name("DIR")
+      .required()
+      .group("Input");
+  verb.add_option("--text-key", options->text_key, "Key of the text in JSONL (default: text)")
+      .type_name("KEY")
+      .group("Input");
+  verb.add_option("--separator", options->separator,
+                  "Ends a document in a text file, on a line of its own (default: <|endoftext|>)")
+      .type_name("TEXT")
+      .group("Input");
+  verb.add_option("--out", options->out, "Folder that receives the data set")
+      .type_name("DIR")
+      .required()
+      .group("Output");
+  verb.add_option("--val-fraction", options->val_fraction, "Share kept for validation (default: 0.05)")
+      .type_name("SHARE")
+      .in_range(0.0, 0.5)
+      .group("Output");
+  add_json_option(verb, options->json, "What was written, as one JSON object");
+  verb.callback(
       [options, &context] { context.run = [options, &context] { run_data_prepare(*options, context.common); }; });
 }
 

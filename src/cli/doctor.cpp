@@ -8,11 +8,11 @@
 #include <pcre2.h>
 #include <zlib.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
 
+#include "base/json.h"
 #include "base/parallel.h"
 #include "base/terminal.h"
 #include "cli/common.h"
@@ -193,13 +193,13 @@ void run_doctor(const DoctorOptions& options) {
   print(options.json ? diagnosis.json().dump(2) + "\n" : diagnosis.text());
 }
 
-void add_doctor_command(CLI::App& app, Context& context) {
+void add_doctor_command(Verb app, Context& context) {
   auto options = std::make_shared<DoctorOptions>();
-  CLI::App* verb = add_verb(app, context, "doctor", "Shows what this machine offers and what that means for speed.",
-                            "fledge doctor\nfledge doctor --json");
-  verb->group("Help");
-  add_json_option(*verb, options->json, "The same as one JSON object");
-  verb->callback([options, &context] { context.run = [options] { run_doctor(*options); }; });
+  Verb verb = add_verb(app, context, "doctor", "Shows what this machine offers and what that means for speed.",
+                       "fledge doctor\nfledge doctor --json");
+  verb.group("Help");
+  add_json_option(verb, options->json, "The same as one JSON object");
+  verb.callback([options, &context] { context.run = [options] { run_doctor(*options); }; });
 }
 
 }  // namespace fledge::cli

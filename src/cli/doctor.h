@@ -3,16 +3,13 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "cli/machine.h"
 #include "tensor/cpu_features.h"
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 
 struct DoctorOptions {
@@ -33,7 +30,7 @@ struct Diagnosis {
   std::string text() const;
 };
 
-void add_doctor_command(CLI::App& app, Context& context);
+void add_doctor_command(Verb app, Context& context);
 void run_doctor(const DoctorOptions& options);
 
 }  // namespace fledge::cli

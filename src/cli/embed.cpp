@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <memory>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "cli/common.h"
 #include "cli/loaded_model.h"
@@ -73,22 +73,22 @@ void run_embed(const EmbedOptions& options) {
   print(result.dump() + "\n");
 }
 
-void add_embed_command(CLI::App& app, Context& context) {
+void add_embed_command(Verb app, Context& context) {
   auto options = std::make_shared<EmbedOptions>();
-  CLI::App* verb = add_verb(app, context, "embed", "Turns texts into vectors whose products say how alike they are.",
-                            "fledge embed minilm --text \"a cat\" --text \"a kitten\" --json");
-  verb->group("Use");
-  verb->add_option("MODEL", options->model,
-                   "An encoder such as BERT; pools as its modules.json says, or else by the mean, at length one")
-      ->required();
-  verb->add_option("--text", options->texts, "A text; may be given several times")
-      ->type_name("TEXT")
-      ->allow_extra_args(false)
-      ->group("Input");
-  verb->add_option("--file", options->file, "A file with one text a line")->type_name("FILE")->group("Input");
-  add_precision_option(*verb, options->precision, "f32");
-  add_json_option(*verb, options->json, "Vectors and token counts as one JSON object");
-  verb->callback([options, &context] { context.run = [options] { run_embed(*options); }; });
+  Verb verb = add_verb(app, context, "embed", "Turns texts into vectors whose products say how alike they are.",
+                       "fledge embed minilm --text \"a cat\" --text \"a kitten\" --json");
+  verb.group("Use");
+  verb.add_option("MODEL", options->model,
+                  "An encoder such as BERT; pools as its modules.json says, or else by the mean, at length one")
+      .required();
+  verb.add_option("--text", options->texts, "A text; may be given several times")
+      .type_name("TEXT")
+      .allow_extra_args(false)
+      .group("Input");
+  verb.add_option("--file", options->file, "A file with one text a line").type_name("FILE").group("Input");
+  add_precision_option(verb, options->precision, "f32");
+  add_json_option(verb, options->json, "Vectors and token counts as one JSON object");
+  verb.callback([options, &context] { context.run = [options] { run_embed(*options); }; });
 }
 
 }  // namespace fledge::cli

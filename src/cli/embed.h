@@ -3,12 +3,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 
 struct EmbedOptions {
@@ -19,7 +16,7 @@ struct EmbedOptions {
   bool json = false;
 };
 
-void add_embed_command(CLI::App& app, Context& context);
+void add_embed_command(Verb app, Context& context);
 void run_embed(const EmbedOptions& options);
 
 }  // namespace fledge::cli

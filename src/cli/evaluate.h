@@ -4,12 +4,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -28,7 +25,7 @@ struct EvaluateOptions {
   bool json = false;
 };
 
-void add_eval_command(CLI::App& app, Context& context);
+void add_eval_command(Verb app, Context& context);
 
 /// Loss per token, perplexity and bits per byte of a text; scores of tasks.
 void run_eval(const EvaluateOptions& options, const CommonOptions& common);

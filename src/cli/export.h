@@ -2,12 +2,9 @@
 
 #include <string>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -27,9 +24,9 @@ struct QuantizeOptions {
   bool json = false;
 };
 
-void add_import_command(CLI::App& app, Context& context);
-void add_export_command(CLI::App& app, Context& context);
-void add_quantize_command(CLI::App& app, Context& context);
+void add_import_command(Verb app, Context& context);
+void add_export_command(Verb app, Context& context);
+void add_quantize_command(Verb app, Context& context);
 
 /// Writes a model as a Hugging Face folder or as a GGUF file.
 void run_export(const ExportOptions& options, const CommonOptions& common);

@@ -8,6 +8,7 @@
 
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -24,7 +25,7 @@ struct GenerateOptions {
   bool json = false;
 };
 
-void add_generate_command(CLI::App& app, Context& context);
+void add_generate_command(Verb app, Context& context);
 
 /// Continues a prompt, streamed to standard output.
 void run_generate(const GenerateOptions& options, const CommonOptions& common);

@@ -3,12 +3,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -36,8 +33,8 @@ struct GradsOptions {
   std::string precision = "f32";
 };
 
-void add_logits_command(CLI::App& app, Context& context);
-void add_grads_command(CLI::App& app, Context& context);
+void add_logits_command(Verb app, Context& context);
+void add_grads_command(Verb app, Context& context);
 
 /// Writes the f32 logits [B, T, V] under the name `logits`; of an encoder alone its last hidden states [B, T, C] as
 /// `hidden`; and whatever else the model gives by name (`pooled`).

@@ -3,9 +3,11 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/adapter_options.h"
 #include "cli/chat_session.h"
 #include "models/gguf_model.h"
+#include "nn/text/tokenizer_parts.h"
 #include "tensor/cpu_features.h"
 #include "tensor/matmul.h"
 

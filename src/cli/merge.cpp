@@ -1,6 +1,5 @@
 #include "cli/merge.h"
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 
@@ -89,30 +88,30 @@ void write_gguf(const models::LoadedModel& merged, const std::filesystem::path& 
 
 }  // namespace
 
-void add_merge_command(CLI::App& app, Context& context) {
+void add_merge_command(Verb app, Context& context) {
   auto options = std::make_shared<MergeOptions>();
-  CLI::App* verb = add_verb(app, context, "merge", "Adds adapters to a model's weights and writes it whole.",
-                            "fledge merge smollm2 runs/lora --out smollm2-tuned\n"
-                            "fledge merge smollm2 style=0.7 facts=0.3 --out both");
-  verb->group("Files");
-  verb->add_option("MODEL", options->model, "Folder of the model or of a run, a GGUF file, or a name in the store")
-      ->required();
-  verb->add_option("ADAPTER", options->adapters,
-                   "Folders of adapters in PEFT's format, or of runs that trained them; DIR=0.5 adds half of one")
-      ->type_name("DIR[=WEIGHT]")
-      ->required();
-  verb->add_option("--out", options->out, "Folder to write, or a file that ends in .gguf")
-      ->type_name("PATH")
-      ->required()
-      ->group("Output");
-  verb->add_option("--weights", options->weights,
-                   "Type of the matrices: f32, bf16, or of a GGUF file q8_0, q4_0, q4_1, q4_k, q6_k (default: as the "
-                   "model is stored)")
-      ->type_name("TYPE")
-      ->check(CLI::IsMember({"as stored", "f32", "bf16", "q8_0", "q4_0", "q4_1", "q4_k", "q6_k"}))
-      ->group("Output");
-  add_json_option(*verb, options->json, "The numbers as one JSON object");
-  verb->callback([options, &context] { context.run = [options, &context] { run_merge(*options, context.common); }; });
+  Verb verb = add_verb(app, context, "merge", "Adds adapters to a model's weights and writes it whole.",
+                       "fledge merge smollm2 runs/lora --out smollm2-tuned\n"
+                       "fledge merge smollm2 style=0.7 facts=0.3 --out both");
+  verb.group("Files");
+  verb.add_option("MODEL", options->model, "Folder of the model or of a run, a GGUF file, or a name in the store")
+      .required();
+  verb.add_option("ADAPTER", options->adapters,
+                  "Folders of adapters in PEFT's format, or of runs that trained them; DIR=0.5 adds half of one")
+      .type_name("DIR[=WEIGHT]")
+      .required();
+  verb.add_option("--out", options->out, "Folder to write, or a file that ends in .gguf")
+      .type_name("PATH")
+      .required()
+      .group("Output");
+  verb.add_option("--weights", options->weights,
+                  "Type of the matrices: f32, bf16, or of a GGUF file q8_0, q4_0, q4_1, q4_k, q6_k (default: as the "
+                  "model is stored)")
+      .type_name("TYPE")
+      .one_of({"as stored", "f32", "bf16", "q8_0", "q4_0", "q4_1", "q4_k", "q6_k"})
+      .group("Output");
+  add_json_option(verb, options->json, "The numbers as one JSON object");
+  verb.callback([options, &context] { context.run = [options, &context] { run_merge(*options, context.common); }; });
 }
 
 void run_merge(const MergeOptions& options, const CommonOptions& common) {

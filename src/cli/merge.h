@@ -3,12 +3,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -20,7 +17,7 @@ struct MergeOptions {
   bool json = false;
 };
 
-void add_merge_command(CLI::App& app, Context& context);
+void add_merge_command(Verb app, Context& context);
 
 /// Writes a model with the changes of adapters added to its weights.
 void run_merge(const MergeOptions& options, const CommonOptions& common);

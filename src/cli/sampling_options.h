@@ -5,11 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
+
+class Verb;
 
 /// How the next token is chosen, and when to stop; the same flags for generate and chat.
 struct SamplingOptions {
@@ -24,9 +22,9 @@ struct SamplingOptions {
 };
 
 /// Adds --max-tokens, --temperature, --top-k, --top-p, --min-p, --seed, --stop and --dtype.
-void add_sampling_options(CLI::App& verb, SamplingOptions& options);
+void add_sampling_options(Verb verb, SamplingOptions& options);
 
 /// Adds --dtype with the arithmetic of a verb that runs a model.
-void add_precision_option(CLI::App& verb, std::string& precision, const std::string& fallback);
+void add_precision_option(Verb verb, std::string& precision, const std::string& fallback);
 
 }  // namespace fledge::cli

@@ -7,12 +7,9 @@
 
 #include "serve/served_model.h"
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -33,7 +30,7 @@ struct ServeOptions {
   int64_t most_connections = 512;
 };
 
-void add_serve_command(CLI::App& app, Context& context);
+void add_serve_command(Verb app, Context& context);
 
 /// Answers requests until the user stops it.
 void run_serve(const ServeOptions& options, const CommonOptions& common);

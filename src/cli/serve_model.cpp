@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/adapter_options.h"
 #include "cli/drafting.h"
 #include "cli/loaded_model.h"

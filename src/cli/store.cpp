@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "base/terminal.h"
 #include "cli/common.h"
@@ -145,47 +145,46 @@ void run_rm(const StoreOptions& options) {
   print(fmt::format("{} is deleted: {} freed\n", model.name, format_bytes(static_cast<double>(model.bytes))));
 }
 
-void add_pull_command(CLI::App& app, Context& context) {
+void add_pull_command(Verb app, Context& context) {
   auto options = std::make_shared<PullCommandOptions>();
-  CLI::App* verb = add_verb(app, context, "pull", "Brings a model into the store, from the network.",
-                            "fledge pull minilm\nfledge pull hf:HuggingFaceTB/SmolLM2-135M@main");
-  verb->group("Models");
-  verb->add_option("MODEL", options->model,
-                   "smollm2, minilm, or hf:OWNER/NAME[@REVISION]; its server is HF_ENDPOINT, its token HF_TOKEN")
-      ->required();
-  verb->add_option("--file", options->file, "The GGUF file to take, where a repository has several")
-      ->type_name("FILE")
-      ->group("Input");
-  verb->add_flag("--again", options->again, "Fetch it again where the store has it already")->group("Input");
-  add_json_option(*verb, options->json, "Name and path as one JSON object");
-  verb->callback([options, &context] { context.run = [options, &context] { run_pull(*options, context.common); }; });
+  Verb verb = add_verb(app, context, "pull", "Brings a model into the store, from the network.",
+                       "fledge pull minilm\nfledge pull hf:HuggingFaceTB/SmolLM2-135M@main");
+  verb.group("Models");
+  verb.add_option("MODEL", options->model,
+                  "smollm2, minilm, or hf:OWNER/NAME[@REVISION]; its server is HF_ENDPOINT, its token HF_TOKEN")
+      .required();
+  verb.add_option("--file", options->file, "The GGUF file to take, where a repository has several")
+      .type_name("FILE")
+      .group("Input");
+  verb.add_flag("--again", options->again, "Fetch it again where the store has it already").group("Input");
+  add_json_option(verb, options->json, "Name and path as one JSON object");
+  verb.callback([options, &context] { context.run = [options, &context] { run_pull(*options, context.common); }; });
 }
 
-void add_list_command(CLI::App& app, Context& context) {
+void add_list_command(Verb app, Context& context) {
   auto options = std::make_shared<StoreOptions>();
-  CLI::App* verb = add_verb(app, context, "list", "Lists the models in the store.", "fledge list");
-  verb->group("Models");
-  add_json_option(*verb, options->json, "The models as a JSON array");
-  verb->callback([options, &context] { context.run = [options] { run_list(*options); }; });
+  Verb verb = add_verb(app, context, "list", "Lists the models in the store.", "fledge list");
+  verb.group("Models");
+  add_json_option(verb, options->json, "The models as a JSON array");
+  verb.callback([options, &context] { context.run = [options] { run_list(*options); }; });
 }
 
-void add_show_command(CLI::App& app, Context& context) {
+void add_show_command(Verb app, Context& context) {
   auto options = std::make_shared<StoreOptions>();
-  CLI::App* verb = add_verb(app, context, "show", "Shows what is known of a model.", "fledge show minilm");
-  verb->group("Models");
-  verb->add_option("MODEL", options->model, "Name in the store, folder, run, or id in Hugging Face's cache")
-      ->required();
-  add_json_option(*verb, options->json, "Everything as one JSON object");
-  verb->callback([options, &context] { context.run = [options] { run_show(*options); }; });
+  Verb verb = add_verb(app, context, "show", "Shows what is known of a model.", "fledge show minilm");
+  verb.group("Models");
+  verb.add_option("MODEL", options->model, "Name in the store, folder, run, or id in Hugging Face's cache").required();
+  add_json_option(verb, options->json, "Everything as one JSON object");
+  verb.callback([options, &context] { context.run = [options] { run_show(*options); }; });
 }
 
-void add_rm_command(CLI::App& app, Context& context) {
+void add_rm_command(Verb app, Context& context) {
   auto options = std::make_shared<StoreOptions>();
-  CLI::App* verb = add_verb(app, context, "rm", "Deletes a model from the store.", "fledge rm minilm");
-  verb->group("Models");
-  verb->add_option("MODEL", options->model, "Name in the list of `fledge list`")->required();
-  add_json_option(*verb, options->json, "What was deleted as one JSON object");
-  verb->callback([options, &context] { context.run = [options] { run_rm(*options); }; });
+  Verb verb = add_verb(app, context, "rm", "Deletes a model from the store.", "fledge rm minilm");
+  verb.group("Models");
+  verb.add_option("MODEL", options->model, "Name in the list of `fledge list`").required();
+  add_json_option(verb, options->json, "What was deleted as one JSON object");
+  verb.callback([options, &context] { context.run = [options] { run_rm(*options); }; });
 }
 
 }  // namespace fledge::cli

@@ -2,12 +2,9 @@
 
 #include <string>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -23,10 +20,10 @@ struct StoreOptions {
   bool json = false;
 };
 
-void add_pull_command(CLI::App& app, Context& context);
-void add_list_command(CLI::App& app, Context& context);
-void add_show_command(CLI::App& app, Context& context);
-void add_rm_command(CLI::App& app, Context& context);
+void add_pull_command(Verb app, Context& context);
+void add_list_command(Verb app, Context& context);
+void add_show_command(Verb app, Context& context);
+void add_rm_command(Verb app, Context& context);
 
 void run_pull(const PullCommandOptions& options, const CommonOptions& common);
 void run_list(const StoreOptions& options);

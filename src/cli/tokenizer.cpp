@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -42,94 +41,93 @@ std::string read_standard_input() {
   }
 }
 
-void add_train(CLI::App& parent, Context& context) {
+void add_train(Verb parent, Context& context) {
   auto options = std::make_shared<TokenizerTrainOptions>();
-  CLI::App* verb = add_verb(parent, context, "train", "Learns a vocabulary from texts.",
-                            "fledge tokenizer train --kind bpe --vocab-size 8192 --input austen.txt --out tokenizer\n"
-                            "fledge tokenizer train --kind wordpiece --vocab-size 8192 --input austen.txt --out words");
-  verb->add_option("--input", options->inputs,
-                   "Text files, or JSONL files with {\"text\": ...} on each line; may be .gz")
-      ->type_name("FILE...")
-      ->required()
-      ->group("Input");
-  verb->add_option("--kind", options->kind,
-                   "bpe: byte-level byte-pair encoding (default); wordpiece: BERT's; unigram: SentencePiece's")
-      ->type_name("KIND")
-      ->check(CLI::IsMember({"bpe", "wordpiece", "unigram"}))
-      ->group("Vocabulary");
-  verb->add_option("--vocab-size", options->vocab_size,
-                   "Tokens, with special ones and the 256 bytes or the letters (default: 8192)")
-      ->type_name("N")
-      ->check(CLI::Range(2, 1 << 23))
-      ->group("Vocabulary");
-  verb->add_option("--special", options->special,
-                   "Special tokens beside those of the kind: <|endoftext|>; [PAD] [UNK] [CLS] [SEP] [MASK]; "
-                   "<unk> <s> </s> <pad> <mask>")
-      ->type_name("TOKEN...")
-      ->group("Vocabulary");
-  verb->add_option("--pattern", options->pattern, "How bpe splits text before: gpt2, llama3 or qwen2 (default: gpt2)")
-      ->type_name("NAME")
-      ->check(CLI::IsMember({"gpt2", "llama3", "qwen2"}))
-      ->group("Vocabulary");
-  verb->add_option("--min-frequency", options->min_frequency, "Pairs seen fewer times are not merged (default: 2)")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
-      ->group("Vocabulary");
-  CLI::Option* lowercase =
-      verb->add_flag("--lowercase", options->lowercase, "Turn text into lower case (default of wordpiece)")
-          ->group("Vocabulary");
-  verb->add_flag("--cased", options->cased, "Keep upper and lower case (default of unigram)")
-      ->excludes(lowercase)
-      ->group("Vocabulary");
-  verb->add_option("--alphabet", options->alphabet,
-                   "Characters that get tokens of wordpiece and unigram, the most frequent ones (default: 1000)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1 << 20))
-      ->group("Vocabulary");
-  verb->add_option("--out", options->out, "Folder that receives tokenizer.json")
-      ->type_name("DIR")
-      ->required()
-      ->group("Output");
-  add_json_option(*verb, options->json, "What was learned, as one JSON object");
-  verb->callback(
+  Verb verb = add_verb(parent, context, "train", "Learns a vocabulary from texts.",
+                       "fledge tokenizer train --kind bpe --vocab-size 8192 --input austen.txt --out tokenizer\n"
+                       "fledge tokenizer train --kind wordpiece --vocab-size 8192 --input austen.txt --out words");
+  verb.add_option("--input", options->inputs,
+                  "Text files, or JSONL files with {\"text\": ...} on each line; may be .gz")
+      .type_name("FILE...")
+      .required()
+      .group("Input");
+  verb.add_option("--kind", options->kind,
+                  "bpe: byte-level byte-pair encoding (default); wordpiece: BERT's; unigram: SentencePiece's")
+      .type_name("KIND")
+      .one_of({"bpe", "wordpiece", "unigram"})
+      .group("Vocabulary");
+  verb.add_option("--vocab-size", options->vocab_size,
+                  "Tokens, with special ones and the 256 bytes or the letters (default: 8192)")
+      .type_name("N")
+      .in_range(2, 1 << 23)
+      .group("Vocabulary");
+  verb.add_option("--special", options->special,
+                  "Special tokens beside those of the kind: <|endoftext|>; [PAD] [UNK] [CLS] [SEP] [MASK]; "
+                  "<unk> <s> </s> <pad> <mask>")
+      .type_name("TOKEN...")
+      .group("Vocabulary");
+  verb.add_option("--pattern", options->pattern, "How bpe splits text before: gpt2, llama3 or qwen2 (default: gpt2)")
+      .type_name("NAME")
+      .one_of({"gpt2", "llama3", "qwen2"})
+      .group("Vocabulary");
+  verb.add_option("--min-frequency", options->min_frequency, "Pairs seen fewer times are not merged (default: 2)")
+      .type_name("N")
+      .in_range(int64_t{1}, int64_t{1} << 40)
+      .group("Vocabulary");
+  Option lowercase =
+      verb.add_flag("--lowercase", options->lowercase, "Turn text into lower case (default of wordpiece)")
+          .group("Vocabulary");
+  verb.add_flag("--cased", options->cased, "Keep upper and lower case (default of unigram)")
+      .excludes(lowercase)
+      .group("Vocabulary");
+  verb.add_option("--alphabet", options->alphabet,
+                  "Characters that get tokens of wordpiece and unigram, the most frequent ones (default: 1000)")
+      .type_name("N")
+      .in_range(1, 1 << 20)
+      .group("Vocabulary");
+  verb.add_option("--out", options->out, "Folder that receives tokenizer.json")
+      .type_name("DIR")
+      .required()
+      .group("Output");
+  add_json_option(verb, options->json, "What was learned, as one JSON object");
+  verb.callback(
       [options, &context] { context.run = [options, &context] { run_tokenizer_train(*options, context.common); }; });
 }
 
-void add_encode(CLI::App& parent, Context& context) {
+void add_encode(Verb parent, Context& context) {
   auto options = std::make_shared<TokenizerEncodeOptions>();
-  CLI::App* verb = add_verb(parent, context, "encode", "Prints the token ids of a text.",
-                            "fledge tokenizer encode tokenizer --text \"She was\"\n"
-                            "fledge tokenizer encode tokenizer --file emma.txt --json");
-  verb->add_option("DIR", options->tokenizer,
-                   "Folder of the tokenizer or of a model, a GGUF file, a tokenizer.json, a .model or a .tiktoken file")
-      ->required();
-  CLI::Option* text = verb->add_option("--text", options->text, "The text")->type_name("T")->group("Input");
-  verb->add_option("--file", options->file, "A file with the text (default: standard input)")
-      ->type_name("F")
-      ->excludes(text)
-      ->group("Input");
-  verb->add_flag("--add-special", options->add_special, "Put the tokenizer's special tokens around the text")
-      ->group("Input");
-  verb->add_flag("--no-match-special", options->no_match_special, "Special tokens in the text are ordinary characters")
-      ->group("Input");
-  add_json_option(*verb, options->json, "Ids, and the text of each token, as one JSON object");
-  verb->callback([options, &context] { context.run = [options] { run_tokenizer_encode(*options); }; });
+  Verb verb = add_verb(parent, context, "encode", "Prints the token ids of a text.",
+                       "fledge tokenizer encode tokenizer --text \"She was\"\n"
+                       "fledge tokenizer encode tokenizer --file emma.txt --json");
+  verb.add_option("DIR", options->tokenizer,
+                  "Folder of the tokenizer or of a model, a GGUF file, a tokenizer.json, a .model or a .tiktoken file")
+      .required();
+  Option text = verb.add_option("--text", options->text, "The text").type_name("T").group("Input");
+  verb.add_option("--file", options->file, "A file with the text (default: standard input)")
+      .type_name("F")
+      .excludes(text)
+      .group("Input");
+  verb.add_flag("--add-special", options->add_special, "Put the tokenizer's special tokens around the text")
+      .group("Input");
+  verb.add_flag("--no-match-special", options->no_match_special, "Special tokens in the text are ordinary characters")
+      .group("Input");
+  add_json_option(verb, options->json, "Ids, and the text of each token, as one JSON object");
+  verb.callback([options, &context] { context.run = [options] { run_tokenizer_encode(*options); }; });
 }
 
-void add_decode(CLI::App& parent, Context& context) {
+void add_decode(Verb parent, Context& context) {
   auto options = std::make_shared<TokenizerDecodeOptions>();
-  CLI::App* verb =
-      add_verb(parent, context, "decode", "Prints the text of token ids: exactly the bytes that were encoded.",
-               "fledge tokenizer decode tokenizer --ids 1,2,3");
-  verb->add_option("DIR", options->tokenizer,
-                   "Folder of the tokenizer or of a model, a GGUF file, a tokenizer.json, a .model or a .tiktoken file")
-      ->required();
-  verb->add_option("--ids", options->ids, "Token ids; - reads them from standard input")
-      ->type_name("1,2,3")
-      ->required()
-      ->group("Input");
-  verb->add_flag("--skip-special", options->skip_special, "Leave out special tokens")->group("Output");
-  verb->callback([options, &context] { context.run = [options] { run_tokenizer_decode(*options); }; });
+  Verb verb = add_verb(parent, context, "decode", "Prints the text of token ids: exactly the bytes that were encoded.",
+                       "fledge tokenizer decode tokenizer --ids 1,2,3");
+  verb.add_option("DIR", options->tokenizer,
+                  "Folder of the tokenizer or of a model, a GGUF file, a tokenizer.json, a .model or a .tiktoken file")
+      .required();
+  verb.add_option("--ids", options->ids, "Token ids; - reads them from standard input")
+      .type_name("1,2,3")
+      .required()
+      .group("Input");
+  verb.add_flag("--skip-special", options->skip_special, "Leave out special tokens").group("Output");
+  verb.callback([options, &context] { context.run = [options] { run_tokenizer_decode(*options); }; });
 }
 
 }  // namespace
@@ -158,15 +156,15 @@ void run_tokenizer_decode(const TokenizerDecodeOptions& options) {
   if (base::describe_terminal(1).interactive) print("\n");
 }
 
-void add_tokenizer_command(CLI::App& app, Context& context) {
-  CLI::App* tokenizer = app.add_subcommand("tokenizer", "Learns tokenizers and uses them.");
-  tokenizer->group("Make");
-  tokenizer->require_subcommand(0, 1);
-  tokenizer->get_help_ptr()->group("Common");
-  tokenizer->footer("fledge tokenizer train --kind bpe --vocab-size 8192 --input austen.txt --out tokenizer");
-  add_train(*tokenizer, context);
-  add_encode(*tokenizer, context);
-  add_decode(*tokenizer, context);
+void add_tokenizer_command(Verb app, Context& context) {
+  Verb tokenizer = app.add_subcommand("tokenizer", "Learns tokenizers and uses them.");
+  tokenizer.group("Make");
+  tokenizer.require_subcommand(0, 1);
+  tokenizer.help_flag().group("Common");
+  tokenizer.footer("fledge tokenizer train --kind bpe --vocab-size 8192 --input austen.txt --out tokenizer");
+  add_train(tokenizer, context);
+  add_encode(tokenizer, context);
+  add_decode(tokenizer, context);
 }
 
 }  // namespace fledge::cli

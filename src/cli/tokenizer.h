@@ -5,12 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -43,7 +40,7 @@ struct TokenizerDecodeOptions {
 };
 
 /// `fledge tokenizer` with its commands train, encode and decode.
-void add_tokenizer_command(CLI::App& app, Context& context);
+void add_tokenizer_command(Verb app, Context& context);
 
 /// Learns a tokenizer from texts and writes its folder.
 void run_tokenizer_train(const TokenizerTrainOptions& options, const CommonOptions& common);

@@ -3,12 +3,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace fledge::cli {
 
+class Verb;
 struct Context;
 struct CommonOptions;
 
@@ -23,7 +20,7 @@ struct TrainOptions {
   bool markdown = false;               ///< ... as Markdown
 };
 
-void add_train_command(CLI::App& app, Context& context);
+void add_train_command(Verb app, Context& context);
 
 /// Trains as a recipe says.
 void run_train(const TrainOptions& options, const CommonOptions& common);

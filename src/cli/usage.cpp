@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "base/json.h"
+#include "base/nearest.h"
 #include "base/terminal.h"
 #include "cli/help.h"
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/encoder_input.h"
 #include "tensor/cross_entropy.h"
 

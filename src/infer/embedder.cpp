@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "grad/cast.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::infer {
 namespace {

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "models/model_io.h"
+#include "nn/text/tokenizer_parts.h"
 #include "support/operation_check.h"
 #include "support/reference_data.h"
 

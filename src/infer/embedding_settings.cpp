@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "infer/embedder.h"
 
 namespace fledge::infer {

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace fledge::models {
 namespace {

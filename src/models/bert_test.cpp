@@ -1,5 +1,7 @@
 // BERT against transformers (tests/reference) and against itself: packed documents, old names, files.
 #include "models/bert.h"
+#include "base/error.h"
+#include "base/json.h"
 
 #include <filesystem>
 

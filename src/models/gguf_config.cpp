@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/gguf_names.h"
 #include "models/llama_config.h"
 

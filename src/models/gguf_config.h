@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "models/formats/gguf.h"
 
 namespace fledge::models {

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/gguf_model.h"
 #include "models/gguf_tokenizer.h"
 

@@ -1,4 +1,5 @@
 #include "models/gguf_convert.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

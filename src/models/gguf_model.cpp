@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/gguf_tokenizer.h"
 #include "tensor/elementwise.h"
 

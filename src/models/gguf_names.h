@@ -5,8 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "base/json.h"
-
 namespace fledge::models {
 
 /// What llama.cpp's converter does to a tensor of a Hugging Face folder on its way into a GGUF file.

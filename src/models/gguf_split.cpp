@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/gguf_tokenizer.h"
 
 namespace fledge::models {

@@ -5,7 +5,9 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/formats/safetensors_header.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::models {
 namespace {

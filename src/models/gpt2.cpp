@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "grad/attention.h"
 #include "grad/attention_scores.h"
 #include "grad/dropout.h"

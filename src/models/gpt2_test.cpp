@@ -1,5 +1,7 @@
 // GPT-2 against transformers (tests/reference) and against itself: caches, packed documents, files.
 #include "models/gpt2.h"
+#include "base/error.h"
+#include "base/json.h"
 
 #include <filesystem>
 

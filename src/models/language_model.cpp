@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "grad/linear.h"
 #include "grad/recompute.h"
 #include "models/bert.h"
@@ -31,6 +32,10 @@ constexpr std::array kFamilies = {
     Family{"qwen2", make<Llama, LlamaConfig>}, Family{"qwen3", make<Llama, LlamaConfig>}};
 
 }  // namespace
+
+base::Json LanguageModel::generation_config() const {
+  return base::Json::object();
+}
 
 grad::Variable logits(grad::Graph& graph, LanguageModel& model, const grad::Variable& hidden) {
   const Head head = model.head();

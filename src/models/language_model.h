@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "grad/graph.h"
 #include "models/formats/model_folder.h"
 #include "nn/parameter_set.h"
@@ -59,7 +59,7 @@ class LanguageModel {
   /// Hugging Face's config.json.
   virtual base::Json config() const = 0;
   /// Hugging Face's generation_config.json.
-  virtual base::Json generation_config() const { return base::Json::object(); }
+  virtual base::Json generation_config() const;
   /// How the names in files relate to the parameters' names.
   virtual WeightNames weight_names() const { return {}; }
   virtual ForwardOutput forward(grad::Graph& graph, const ForwardInput& input) = 0;

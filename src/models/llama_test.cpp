@@ -1,5 +1,7 @@
 // Llama-type models against transformers (tests/reference) and against themselves: caches, packed documents, files.
 #include "models/llama.h"
+#include "base/error.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/formats/model_folder.h"
 #include "models/gguf_model.h"
 #include "models/store.h"

@@ -1,6 +1,7 @@
 // Recomputing blocks gives the same gradients, bit for bit, with less memory.
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "grad/linear_cross_entropy.h"
 #include "models/language_model.h"
 #include "support/operation_check.h"

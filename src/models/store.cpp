@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "base/nearest.h"
 #include "models/formats/model_folder.h"
 #include "models/model_io.h"
 

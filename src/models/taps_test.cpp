@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "base/json.h"
 #include "grad/attention_scores.h"
 #include "models/language_model.h"
 #include "support/operation_check.h"

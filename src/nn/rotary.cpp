@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace fledge::nn {
 namespace {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/json.h"
+
 namespace fledge::serve {
 namespace {
 

@@ -1,5 +1,7 @@
 #include "serve/api_error.h"
 
+#include "base/json.h"
+
 namespace fledge::serve {
 namespace {
 

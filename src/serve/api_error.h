@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "serve/http.h"
 
 namespace fledge::serve {

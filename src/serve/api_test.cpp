@@ -1,4 +1,5 @@
 #include "serve/api.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "nn/text/tokenizer_parts.h"
 #include "serve/answer_text.h"
 #include "serve/api_error.h"
 

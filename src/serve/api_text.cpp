@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "serve/api.h"
 #include "serve/chat_run.h"
 #include "serve/completion_run.h"

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/error.h"
+#include "base/json.h"
+
 namespace fledge::serve {
 namespace {
 

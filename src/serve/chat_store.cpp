@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "serve/json_fields.h"
 #include "serve/text_run.h"
 

@@ -1,4 +1,6 @@
 #include "serve/chat_store.h"
+#include "base/error.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

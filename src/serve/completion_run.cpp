@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "serve/chat_run.h"
 
 namespace fledge::serve {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace fledge::serve {
@@ -63,7 +64,7 @@ std::string shown(const base::OrderedJson& value) {
   if (value.is_array()) return fmt::format("an array of {}", value.size());
   if (value.is_object()) return "an object";
   std::string text = value.dump(-1, ' ', true, base::OrderedJson::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 60) + "...";
+  if (text.size() > 60) text.replace(60, text.npos, "...");
   return text;
 }
 

@@ -4,6 +4,8 @@
 #include <limits>
 #include <random>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "serve/json_fields.h"
 
 namespace fledge::serve {

@@ -2,6 +2,9 @@
 
 #include <random>
 
+#include "base/error.h"
+#include "base/json.h"
+
 namespace fledge::serve {
 
 std::string random_id(const std::string& prefix) {

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "serve/api_error.h"
 

@@ -1,4 +1,5 @@
 #include "serve/tool_calls.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

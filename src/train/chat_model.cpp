@@ -6,11 +6,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "models/formats/model_folder.h"
 #include "models/gguf_model.h"
 #include "models/language_model.h"
 #include "models/model_io.h"
 #include "models/store.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::train {
 namespace {

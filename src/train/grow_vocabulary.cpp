@@ -1,5 +1,6 @@
 #include "train/grow_vocabulary.h"
 
+#include "base/json.h"
 #include "tensor/elementwise.h"
 
 namespace fledge::train {

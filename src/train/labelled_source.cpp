@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "models/model_io.h"
 #include "models/store.h"

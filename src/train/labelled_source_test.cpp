@@ -1,4 +1,5 @@
 #include "train/labelled_source.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "tensor/elementwise.h"
 

@@ -1,4 +1,5 @@
 #include "train/metrics.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

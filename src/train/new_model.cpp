@@ -1,6 +1,7 @@
 #include "train/new_model.h"
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace fledge::train {
 namespace {

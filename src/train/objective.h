@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "models/language_model.h"
 #include "nn/memory.h"
 #include "tensor/process_group.h"

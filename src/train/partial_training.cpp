@@ -4,7 +4,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/nearest.h"
 #include "base/terminal.h"
 
 namespace fledge::train {

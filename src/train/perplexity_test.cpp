@@ -1,5 +1,6 @@
 #include "train/perplexity.h"
 
+#include "base/error.h"
 #include "grad/linear.h"
 #include "models/gpt2.h"
 #include "support/operation_check.h"

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "base/toml.h"
 #include "train/metrics.h"

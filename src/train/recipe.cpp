@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "base/nearest.h"
 #include "base/terminal.h"
 #include "base/toml.h"
 #include "train/new_model.h"

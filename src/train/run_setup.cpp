@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "models/model_io.h"
 #include "models/store.h"
 #include "tensor/cpu_features.h"

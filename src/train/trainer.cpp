@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/signals.h"
 #include "infer/generator.h"
 #include "models/model_io.h"

@@ -1,5 +1,7 @@
 // One optimizer step, against PyTorch's AdamW over ten steps (tests/reference) and against itself in parts.
 #include "train/training_step.h"
+#include "base/error.h"
+#include "base/json.h"
 
 #include <limits>
 

@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/adapters/model_adapter.h"
 #include "models/gpt2.h"
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/json.h"
 #include "serve/json_fields.h"
 #include "serve/requests.h"
 #include "serve/tool_calls.h"

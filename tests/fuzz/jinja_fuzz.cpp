@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/chat_template.h"
 
 using namespace fledge;

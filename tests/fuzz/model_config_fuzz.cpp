@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/gguf_config.h"
 #include "models/language_model.h"
 

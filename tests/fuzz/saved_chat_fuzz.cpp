@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/chat_session.h"
 #include "cli/chat_settings.h"
 

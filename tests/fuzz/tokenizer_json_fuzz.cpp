@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "nn/text/tokenizer.h"
+#include "nn/text/tokenizer_parts.h"
 
 using namespace fledge;
 

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "infer/constraint/byte_automaton.h"
 #include "infer/constraint/lazy_automaton.h"
 

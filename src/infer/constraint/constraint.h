@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "infer/constraint/grammar.h"
 #include "infer/constraint/json_schema.h"
 #include "infer/constraint/regex.h"

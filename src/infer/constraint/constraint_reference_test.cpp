@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "infer/constraint/constraint.h"
 
 namespace fledge::infer {

@@ -1,4 +1,5 @@
 #include "infer/constraint/constraint.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "infer/constraint/json_object.h"
 #include "infer/constraint/json_text.h"
 #include "infer/constraint/regex.h"

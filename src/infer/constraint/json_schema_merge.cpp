@@ -2,6 +2,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "infer/constraint/json_schema.h"
 
 namespace fledge::infer {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/formats/model_folder.h"
 #include "nn/text/regex.h"
 

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/nearest.h"
 #include "models/adapters/model_adapter.h"
 
 namespace fledge::models {

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json.h"
+#include "base/nearest.h"
 #include "grad/weight_norms.h"
 #include "models/formats/model_folder.h"
 #include "tensor/elementwise.h"

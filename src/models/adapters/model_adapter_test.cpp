@@ -1,4 +1,5 @@
 #include "models/adapters/model_adapter.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/nearest.h"
 #include "base/parallel.h"
 #include "models/formats/safetensors_header.h"
 #include "models/formats/stored_type.h"

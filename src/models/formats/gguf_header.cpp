@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/formats/safetensors_header.h"
 
 namespace fledge::models {

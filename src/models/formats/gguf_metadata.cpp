@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/formats/gguf_blocks.h"
 #include "models/formats/gguf_header.h"
 #include "models/formats/safetensors_header.h"

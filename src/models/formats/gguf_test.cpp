@@ -1,4 +1,5 @@
 #include "models/formats/gguf.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
 #include "models/formats/model_folder.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/nearest.h"
 
 namespace fledge::models {
 

@@ -10,6 +10,7 @@
 #include "nn/text/bpe_model.h"
 #include "nn/text/byte_alphabet.h"
 #include "nn/text/merge_learner.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::nn {
 namespace {

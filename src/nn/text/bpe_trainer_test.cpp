@@ -1,4 +1,5 @@
 #include "nn/text/bpe_trainer.h"
+#include "base/json.h"
 
 #include <gtest/gtest.h>
 
@@ -10,6 +11,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "nn/text/bpe_model.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::nn {
 namespace {

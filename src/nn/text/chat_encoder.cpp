@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/json.h"
 #include "nn/text/normalization.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::nn {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "nn/text/added_tokens.h"
 #include "nn/text/chat_template.h"
 #include "nn/text/tokenizer.h"

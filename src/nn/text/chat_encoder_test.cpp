@@ -1,4 +1,5 @@
 #include "nn/text/chat_encoder.h"
+#include "base/json.h"
 
 #include <gtest/gtest.h>
 
@@ -6,6 +7,7 @@
 
 #include "base/file.h"
 #include "nn/text/byte_alphabet.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::nn {
 namespace {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/byte_alphabet.h"
 #include "nn/text/json_section.h"
 #include "nn/text/regex.h"

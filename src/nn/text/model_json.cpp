@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/byte_alphabet.h"
 #include "nn/text/json_section.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/unigram_model.h"
 #include "nn/text/word_piece_model.h"
 

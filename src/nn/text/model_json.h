@@ -6,9 +6,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "nn/text/bpe_model.h"
-#include "nn/text/tokenizer.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::nn {
 

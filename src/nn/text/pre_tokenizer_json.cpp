@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/character_class.h"
 #include "nn/text/json_section.h"
 #include "nn/text/regex.h"

@@ -3,7 +3,7 @@
 #include <memory>
 #include <string_view>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "nn/text/pre_tokenizer.h"
 
 namespace fledge::nn {

@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/base64.h"
 #include "nn/text/bpe_model.h"
 #include "nn/text/protobuf_reader.h"
 #include "nn/text/regex.h"
 #include "nn/text/sentence_piece_normalizer.h"
 #include "nn/text/tokenizer.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/unigram_model.h"
 #include "nn/text/utf8.h"
 

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/guarded_parallel.h"
 #include "nn/text/normalization.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/utf8.h"
 
 namespace fledge::nn {
@@ -45,7 +47,7 @@ class Tokenizer::Encoder : PieceSink {
  public:
   explicit Encoder(const Tokenizer& tokenizer)
       : tokenizer_(tokenizer),
-        parts_(tokenizer.parts_),
+        parts_(*tokenizer.parts_),
         rewrites_(parts_.pre_tokenizer->rewrites()),
         scratch_(tokenizer.pool_->take()) {}
   ~Encoder() override { tokenizer_.pool_->give_back(std::move(scratch_)); }
@@ -125,10 +127,12 @@ class Tokenizer::Encoder : PieceSink {
   const char* readable_end_ = nullptr;
 };
 
-Tokenizer::Tokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
-  auto& tokens = parts_.added_tokens;
-  std::sort(tokens.begin(), tokens.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
-  vocabulary_size_ = parts_.model->size();
+Tokenizer::Tokenizer(TokenizerParts parts) {
+  auto& sorted = parts.added_tokens;
+  std::sort(sorted.begin(), sorted.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  parts_ = std::make_unique<const TokenizerParts>(std::move(parts));
+  const auto& tokens = parts_->added_tokens;
+  vocabulary_size_ = parts_->model->size();
   std::vector<AddedToken> raw, normalized;
   for (size_t i = 0; i < tokens.size(); ++i) {
     added_by_id_[tokens[i].id] = i;
@@ -136,16 +140,16 @@ Tokenizer::Tokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
     (tokens[i].normalized ? normalized : raw).push_back(tokens[i]);
   }
   for (AddedToken& token : normalized) {
-    if (parts_.normalization) {
-      parts_.normalization->apply(token.content);
+    if (parts_->normalization) {
+      parts_->normalization->apply(token.content);
       normalized_names_[token.id] = token.content;
-    } else if (parts_.normalize_to_nfc) {
+    } else if (parts_->normalize_to_nfc) {
       token.content = to_nfc(token.content);
     }
   }
   raw_matcher_ = std::make_unique<AddedTokenMatcher>(std::move(raw));
   normalized_matcher_ = std::make_unique<AddedTokenMatcher>(std::move(normalized));
-  pool_ = std::make_unique<ScratchPool>(*parts_.model);
+  pool_ = std::make_unique<ScratchPool>(*parts_->model);
 }
 
 Tokenizer::~Tokenizer() = default;
@@ -184,7 +188,7 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::s
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string text;
   std::optional<Decoder::Stream> stream;
-  if (parts_.decoding) stream.emplace(*parts_.decoding);
+  if (parts_->decoding) stream.emplace(*parts_->decoding);
   for (const int32_t id : ids) {
     if (skip_special && is_special(id)) continue;
     const std::string_view token = decoder_input(id);
@@ -196,12 +200,12 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
 
 const AddedToken* Tokenizer::added(int32_t id) const {
   const auto found = added_by_id_.find(id);
-  return found == added_by_id_.end() ? nullptr : &parts_.added_tokens[found->second];
+  return found == added_by_id_.end() ? nullptr : &parts_->added_tokens[found->second];
 }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {
   if (const AddedToken* token = added(id)) return token->content;
-  if (id >= 0 && id < parts_.model->size()) return parts_.model->token_bytes(id);
+  if (id >= 0 && id < parts_->model->size()) return parts_->model->token_bytes(id);
   throw base::Error("the token id {} is not in the vocabulary, whose ids run from 0 to {}", id, vocabulary_size_ - 1);
 }
 
@@ -211,24 +215,33 @@ std::string_view Tokenizer::decoder_input(int32_t id) const {
   return normalized == normalized_names_.end() ? token_bytes(id) : std::string_view(normalized->second);
 }
 
+const std::vector<AddedToken>& Tokenizer::added_tokens() const {
+  return parts_->added_tokens;
+}
+
 bool Tokenizer::is_special(int32_t id) const {
   const AddedToken* token = added(id);
   return token != nullptr && token->special;
 }
 
 std::optional<int32_t> Tokenizer::token_id(std::string_view bytes) const {
-  for (const AddedToken& token : parts_.added_tokens) {
+  for (const AddedToken& token : parts_->added_tokens) {
     if (token.content == bytes) return token.id;
   }
-  return parts_.model->token_id(bytes);
+  return parts_->model->token_id(bytes);
 }
 
 std::optional<int32_t> Tokenizer::named_token(const char* key) const {
-  if (!parts_.config.is_object() || !parts_.config.contains(key)) return std::nullopt;
+  if (!parts_->config.is_object() || !parts_->config.contains(key)) return std::nullopt;
   // Either the token itself or an object that describes it.
-  const base::Json& value = parts_.config[key];
+  const base::Json& value = parts_->config[key];
   const base::Json* name = value.is_object() && value.contains("content") ? &value["content"] : &value;
   return name->is_string() ? token_id(name->get<std::string>()) : std::nullopt;
+}
+
+StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
+    : tokenizer_(&tokenizer), skip_special_(skip_special) {
+  if (tokenizer.parts().decoding) stream_.emplace(*tokenizer.parts().decoding);
 }
 
 std::string StreamDecoder::push(int32_t id) {

@@ -6,11 +6,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "nn/text/base64.h"
 #include "nn/text/bpe_model.h"
 #include "nn/text/json_section.h"
 #include "nn/text/model_json.h"
 #include "nn/text/tokenizer.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::nn {
 namespace {
@@ -191,9 +193,9 @@ Tokenizer Tokenizer::load(const filesystem::path& path, SplitPattern rank_file_p
 
 void Tokenizer::save(const filesystem::path& folder) const {
   base::create_folder(folder);
-  base::write_file(folder / "tokenizer.json", tokenizer_json(parts_));
-  const Json& config = parts_.config;
-  base::write_file(folder / "tokenizer_config.json", (config.is_object() ? config : default_config(parts_)).dump(2));
+  base::write_file(folder / "tokenizer.json", tokenizer_json(*parts_));
+  const Json& config = parts_->config;
+  base::write_file(folder / "tokenizer_config.json", (config.is_object() ? config : default_config(*parts_)).dump(2));
 }
 
 }  // namespace fledge::nn

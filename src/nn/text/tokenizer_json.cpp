@@ -4,10 +4,12 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/json_section.h"
 #include "nn/text/model_json.h"
 #include "nn/text/pre_tokenizer_json.h"
 #include "nn/text/tokenizer.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::nn {
 namespace {

@@ -6,8 +6,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "nn/text/bpe_model.h"
 #include "nn/text/tokenizer.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/unigram_model.h"
 #include "nn/text/utf8.h"
 #include "nn/text/word_piece_model.h"

@@ -1,4 +1,6 @@
 #include "nn/text/tokenizer.h"
+#include "base/json.h"
+#include "nn/text/tokenizer_parts.h"
 
 #include <gtest/gtest.h>
 

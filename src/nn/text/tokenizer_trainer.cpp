@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "nn/text/guarded_parallel.h"
 #include "nn/text/normalization.h"
 #include "nn/text/utf8.h"

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/unigram_learner.h"
 #include "nn/text/unigram_model.h"
 #include "nn/text/unigram_seed.h"

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/unigram_learner.h"
 #include "nn/text/unigram_model.h"
 #include "nn/text/unigram_seed.h"

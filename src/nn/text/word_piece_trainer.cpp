@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/merge_learner.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/utf8.h"
 #include "nn/text/word_piece_model.h"
 

@@ -1,4 +1,5 @@
 #include "nn/text/word_piece_trainer.h"
+#include "base/json.h"
 
 #include <gtest/gtest.h>
 
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/parallel.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::nn {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "base/nearest.h"
 #include "train/data/convert_corpus.h"
 #include "train/data/convert_labelled.h"
 #include "train/data/http_fetch.h"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "train/data/chat_messages.h"
 

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 
 namespace fledge::train {
 

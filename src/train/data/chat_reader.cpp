@@ -1,6 +1,7 @@
 #include "train/data/chat_reader.h"
 
 #include "base/error.h"
+#include "base/json.h"
 #include "train/data/input_file.h"
 
 namespace fledge::train {

@@ -8,6 +8,7 @@
 #include "nn/text/byte_alphabet.h"
 #include "nn/text/chat_template.h"
 #include "nn/text/tokenizer.h"
+#include "nn/text/tokenizer_parts.h"
 #include "train/data/chat_example.h"
 
 namespace fledge::train {

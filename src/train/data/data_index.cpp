@@ -1,4 +1,6 @@
 // Reading and writing of index.json.
+#include "base/error.h"
+#include "base/json.h"
 #include "train/data/token_data.h"
 
 namespace fledge::train {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/word_piece_model.h"
 
 namespace fledge::train {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "nn/text/guarded_parallel.h"
 #include "train/data/tokenizer_adapter.h"

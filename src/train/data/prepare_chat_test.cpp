@@ -1,4 +1,6 @@
 #include "train/data/prepare_chat.h"
+#include "base/error.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
 #include "train/data/rdb_reader.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 #include <zlib.h>

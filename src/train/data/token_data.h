@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "train/data/shard.h"
 
 namespace fledge::train {

@@ -1,4 +1,5 @@
 #include "train/data/token_data.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 

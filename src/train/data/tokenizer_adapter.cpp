@@ -1,6 +1,7 @@
 #include "train/data/tokenizer_adapter.h"
 
 #include "base/error.h"
+#include "nn/text/tokenizer_parts.h"
 #include "train/data/sha256.h"
 
 namespace fledge::train {

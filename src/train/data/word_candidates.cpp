@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "models/encoder_input.h"
 #include "nn/text/character_class.h"
+#include "nn/text/tokenizer_parts.h"
 #include "nn/text/utf8.h"
 #include "nn/text/word_piece_model.h"
 

@@ -1,5 +1,7 @@
 #include "train/objectives/chat.h"
 
+#include "base/json.h"
+
 namespace fledge::train {
 
 void fit_vocabulary(base::Json& config, const nn::Tokenizer& tokenizer) {

@@ -2,6 +2,8 @@
 // (tests/reference), the examples packed side by side where the reference pads.
 #include <gmock/gmock.h>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "models/model_io.h"
 #include "support/operation_check.h"
 #include "support/reference_data.h"

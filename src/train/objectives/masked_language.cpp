@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "grad/dropout.h"
 #include "grad/losses.h"
 #include "tensor/argmax.h"

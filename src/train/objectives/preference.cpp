@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "grad/linear_cross_entropy.h"
 #include "models/formats/safetensors.h"
 #include "tensor/sum.h"

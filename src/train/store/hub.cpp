@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "models/store.h"
 #include "train/data/http_fetch.h"
 #include "train/data/sha256.h"

@@ -1,5 +1,7 @@
 // Pulling from a local server that speaks Hugging Face's protocol.
 #include "train/store/hub.h"
+#include "base/error.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "base/nearest.h"
 #include "models/store.h"
 #include "train/data/sha256.h"
 #include "train/data/wheel.h"

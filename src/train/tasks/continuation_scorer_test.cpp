@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "models/gpt2.h"
 #include "support/operation_check.h"

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "base/nearest.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "nn/text/regex.h"

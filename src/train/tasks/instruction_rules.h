@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
 #include "train/tasks/batch_answers.h"
 
 namespace fledge::train {

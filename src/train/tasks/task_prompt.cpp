@@ -4,7 +4,9 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/random.h"
+#include "nn/text/tokenizer_parts.h"
 
 namespace fledge::train {
 namespace {

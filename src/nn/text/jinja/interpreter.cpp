@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "nn/text/jinja/text.h"
 
 namespace fledge::nn::jinja {

@@ -1,6 +1,7 @@
 #include "nn/text/jinja/template.h"
 
 #include "base/error.h"
+#include "base/json.h"
 #include "nn/text/jinja/interpreter.h"
 #include "nn/text/jinja/parser.h"
 #include "nn/text/utf8.h"

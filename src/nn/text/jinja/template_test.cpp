@@ -1,4 +1,5 @@
 #include "nn/text/jinja/template.h"
+#include "base/json.h"
 
 #include <gtest/gtest.h>
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
 #include "nn/text/jinja/text.h"
 
 namespace fledge::nn::jinja {

@@ -11,7 +11,7 @@
 #include <variant>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "nn/text/jinja/budget.h"
 
 namespace fledge::nn::jinja {

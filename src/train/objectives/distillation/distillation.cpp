@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "grad/attention_scores.h"
 #include "grad/dropout.h"
 #include "grad/feature_loss.h"

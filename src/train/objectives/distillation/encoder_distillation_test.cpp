@@ -1,6 +1,7 @@
 // Distillation of encoders: masked tokens, labels, and TinyBERT's terms without predictions.
 #include <cmath>
 
+#include "base/json.h"
 #include "train/objectives/classify.h"
 #include "train/objectives/distillation/test_setting.h"
 #include "train/objectives/masked_language.h"

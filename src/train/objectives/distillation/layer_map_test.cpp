@@ -1,4 +1,5 @@
 #include "train/objectives/distillation/layer_map.h"
+#include "base/json.h"
 
 #include <gmock/gmock.h>
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "models/gguf_model.h"
 #include "models/store.h"
