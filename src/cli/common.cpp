@@ -56,6 +56,16 @@ Verb add_verb(Verb parent, Context& context, const std::string& name, const std:
   return verb;
 }
 
+Verb add_verb_family(Verb parent, const std::string& group, const std::string& name, const std::string& purpose,
+                     const std::string& example) {
+  Verb verb = parent.add_subcommand(name, purpose);
+  verb.footer(example);
+  verb.group(group);
+  verb.help_flag().group("Common");
+  verb.require_subcommand(0, 1);
+  return verb;
+}
+
 Option add_json_option(Verb app, bool& json, const std::string& help) {
   return app.add_flag("--json", json, help).group("Output");
 }

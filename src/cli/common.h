@@ -25,6 +25,10 @@ struct Context {
 Verb add_verb(Verb parent, Context& context, const std::string& name, const std::string& purpose,
               const std::string& example);
 
+/// Adds a verb that only has further verbs below it; `group` is its heading in the help.
+Verb add_verb_family(Verb parent, const std::string& group, const std::string& name, const std::string& purpose,
+                     const std::string& example);
+
 /// Adds --threads, --no-color and --quiet.
 void add_common_options(Verb app, Context& context);
 

@@ -73,11 +73,8 @@ void run_data_get(const DataGetOptions& options, const CommonOptions& common) {
 }
 
 void add_data_command(Verb app, Context& context) {
-  Verb data = app.add_subcommand("data", "Gets texts and prepares them for training.");
-  data.group("Make");
-  data.require_subcommand(0, 1);
-  data.help_flag().group("Common");
-  data.footer("fledge data list\nfledge data get austen");
+  Verb data = add_verb_family(app, "Make", "data", "Gets texts and prepares them for training.",
+                              "fledge data list\nfledge data get austen");
 
   auto list_options = std::make_shared<DataListOptions>();
   Verb list = add_verb(data, context, "list", "Lists the texts that fledge can get by name.", "fledge data list");

@@ -157,11 +157,9 @@ void run_tokenizer_decode(const TokenizerDecodeOptions& options) {
 }
 
 void add_tokenizer_command(Verb app, Context& context) {
-  Verb tokenizer = app.add_subcommand("tokenizer", "Learns tokenizers and uses them.");
-  tokenizer.group("Make");
-  tokenizer.require_subcommand(0, 1);
-  tokenizer.help_flag().group("Common");
-  tokenizer.footer("fledge tokenizer train --kind bpe --vocab-size 8192 --input austen.txt --out tokenizer");
+  Verb tokenizer =
+      add_verb_family(app, "Make", "tokenizer", "Learns tokenizers and uses them.",
+                      "fledge tokenizer train --kind bpe --vocab-size 8192 --input austen.txt --out tokenizer");
   add_train(tokenizer, context);
   add_encode(tokenizer, context);
   add_decode(tokenizer, context);

@@ -11,10 +11,10 @@ weights without rounded activations. That exact model is computed here too, by t
 What a program is measured by is the gap between the exact model's two likeliest tokens, in nats, at every place that
 both programs reach by the same tokens: the root mean square of its difference from the exact one is the program's
 noise. fledge's may be at most 1.42 times llama.cpp's: in bf16 it rounds the results of products as well as their
-operands, twice as often, which is the square root of two; with --dtype f32 it rounds only where the weights' type asks. Where the two
-part, the gaps of all three are printed. It is a near-tie where rounding alone decides: the exact gap between the two
-tokens is at most three times the noise. With --text, the perplexity over chunks of 512 tokens may differ by 0.5 %. Needs
-torch, transformers and gguf."""
+operands, twice as often, which is the square root of two; with --dtype f32 it rounds only where the weights' type asks.
+Where the two part, the gaps of all three are printed. It is a near-tie where rounding alone decides: the exact gap
+between the two tokens is at most three times the noise. With --text, the perplexity over chunks of 512 tokens may differ
+by 0.5 %. Needs torch, transformers and gguf."""
 
 import argparse
 import json

@@ -121,32 +121,19 @@ void AttentionPages::plan_reading(int64_t head, int64_t tokens, ReadAhead& plan)
 }
 
 void AttentionPages::load_keys(int64_t head, int64_t key, int64_t count, DType dtype, std::byte* rows) const {
-  if (layout.pairs && layout.key_size % 2 == 0) return load_key_words(head, key, count, rows);
   with_types(dtype, layout.operand, [&](auto to, auto from) {
     using To = decltype(to);
     const auto* panels = reinterpret_cast<const decltype(from)*>(head_of(keys, layout.key_elements, key, head));
     auto* target = reinterpret_cast<To*>(rows);
+    const int64_t group = layout.pairs ? 2 : 1;
     for (int64_t token = 0; token < count; ++token) {
-      for (int64_t d = 0; d < layout.key_size; ++d) {
-        *target++ = from_panel<To>(panels[layout.key_at(key % layout.tokens + token, d)]);
+      const auto* place = panels + layout.key_at(key % layout.tokens + token, 0);
+      for (int64_t d = 0; d < layout.key_size; d += group, place += group * layout.lanes) {
+        *target++ = from_panel<To>(place[0]);
+        if (group == 2 && d + 1 < layout.key_size) *target++ = from_panel<To>(place[1]);
       }
     }
   });
-}
-
-void AttentionPages::load_key_words(int64_t head, int64_t key, int64_t count, std::byte* rows) const {
-  const auto* page = reinterpret_cast<const uint32_t*>(head_of(keys, layout.key_elements, key, head));
-  const int64_t first = key % layout.tokens, words = layout.key_size / 2;
-  auto* target = reinterpret_cast<uint32_t*>(rows);
-  for (int64_t token = 0; token < count;) {
-    // The tokens of one panel: its words of one depth stand together.
-    const int64_t lane = (first + token) % layout.lanes, end = std::min(count, token + layout.lanes - lane);
-    const uint32_t* panel = page + (first + token) / layout.lanes * layout.key_panel / 2 + lane;
-    for (int64_t word = 0; word < words; ++word, panel += layout.lanes) {
-      for (int64_t t = token; t < end; ++t) target[t * words + word] = panel[t - token];
-    }
-    token = end;
-  }
 }
 
 void AttentionPages::load_values(int64_t head, int64_t key, int64_t count, DType dtype, std::byte* rows) const {

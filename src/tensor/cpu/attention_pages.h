@@ -67,8 +67,6 @@ struct AttentionPages {
  private:
   void store_page(const AttentionView& k, const AttentionView& v, DType dtype, int64_t length, int64_t count,
                   int64_t head, int64_t page) const;
-  /// load_keys() where pairs of neighbours in depth stand together, in the page as in a row.
-  void load_key_words(int64_t head, int64_t key, int64_t count, std::byte* rows) const;
   int64_t element_bytes() const { return static_cast<int64_t>(size_of(layout.operand)); }
   std::byte* head_of(std::byte* base, int64_t elements, int64_t key, int64_t head) const {
     return base + (numbers[key / layout.tokens] * heads + head) * elements * element_bytes();

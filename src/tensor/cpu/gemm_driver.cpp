@@ -433,11 +433,12 @@ void multiply(const MicroKernel& kernel, const Product& product) {
   };
   size_t a_bytes = 0, b_bytes = 0, term_bytes = 0, sums_bytes = 0, tiles_bytes = 0;
   for (int64_t index = 0; index < parts; ++index) {
-    a_bytes = std::max(a_bytes, part(index).a_block_bytes());
-    b_bytes = std::max(b_bytes, part(index).b_block_bytes());
-    term_bytes = std::max(term_bytes, part(index).term_bytes());
-    sums_bytes = std::max(sums_bytes, part(index).sums_bytes());
-    tiles_bytes = std::max(tiles_bytes, part(index).tiles_bytes());
+    const Part one = part(index);
+    a_bytes = std::max(a_bytes, one.a_block_bytes());
+    b_bytes = std::max(b_bytes, one.b_block_bytes());
+    term_bytes = std::max(term_bytes, one.term_bytes());
+    sums_bytes = std::max(sums_bytes, one.sums_bytes());
+    tiles_bytes = std::max(tiles_bytes, one.tiles_bytes());
   }
   const size_t each = a_bytes + b_bytes + term_bytes + sums_bytes + tiles_bytes;
   std::byte* memory = workspace_memory(each * static_cast<size_t>(parallel_spaces()));

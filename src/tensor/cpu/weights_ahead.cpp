@@ -27,12 +27,6 @@ int64_t most_bytes() {
 
 using Weights = std::array<WeightPanels, kMostWeights>;
 
-bool is_same(const Weights& a, const Weights& b) {
-  return std::ranges::equal(a, b, [](const WeightPanels& x, const WeightPanels& y) {
-    return x.first == y.first && x.bytes == y.bytes && x.count == y.count;
-  });
-}
-
 /// The weights that are expected next, readable while they are changed: who reads half of two sets asks for memory that
 /// nobody needs.
 class Expected {
@@ -109,8 +103,7 @@ class Successors {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return;
     if (last_ != nullptr) {
-      Weights& known = next_[last_];
-      if (!is_same(known, weights)) known = weights;
+      next_[last_] = weights;
     } else {
       base::set_idle_work(ask_for_piece);
     }
