@@ -109,7 +109,8 @@ void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const 
   }
   if (q.device() == Device::meta || out.elements() == 0) return;
 
-  const cpu::AttentionForward tensors{view(q), view(k), view(v), view(out), logsumexp ? logsumexp.raw() : nullptr};
+  const cpu::AttentionForward tensors{view(q),  view(k), view(v), view(out), logsumexp ? logsumexp.raw() : nullptr,
+                                      p.queries};
   if (p.dtype == DType::f64) {
     cpu::reference::attention_forward(p, tensors);
   } else {

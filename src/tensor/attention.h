@@ -39,9 +39,9 @@ struct AttentionOptions {
 /// logsumexp [B, H, Tq], f32 (f64 for f64 operands), contiguous: the natural log of each query's softmax denominator,
 /// for the backward pass; may be undefined.
 ///
-/// A query's result depends on its own row's keys alone and not on Tq or on the other queries of the call, bit for bit:
-/// keys are visited in blocks that start at fixed positions.
-/// Returns at once on the meta device. Throws base::Error where shapes, types or options do not fit.
+/// A query's result depends on the keys from its document's first one on and not on Tq, on the other queries of the
+/// call or on where in the row the document stands, bit for bit: keys are visited in blocks that begin with the
+/// document. Returns at once on the meta device. Throws base::Error where shapes, types or options do not fit.
 void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& out,
                        Tensor& logsumexp);
 

@@ -394,6 +394,49 @@ TEST(AttentionBf16, AQueryDoesNotDependOnTheOthers) {
   for (const Case& c : generation_cases()) check_generation<bf16>(c);
 }
 
+/// Documents that are packed into a row, and each of them alone.
+template <typename T>
+void check_documents(bool causal) {
+  const std::vector<int64_t> lengths = {5, 130, 1, 64, 200};
+  Attention attention({.batch = 2, .queries = 400, .keys = 400, .heads = 4, .kv_heads = 2, .causal = causal});
+  const Tensors t = attention.make<T, T>();
+  std::vector<int32_t> starts, ends;
+  for (int64_t row = 0, start = 0; row < 2; ++row, start = 0) {
+    for (const int64_t length : lengths) {
+      starts.insert(starts.end(), static_cast<size_t>(length), static_cast<int32_t>(start));
+      start += length;
+      ends.insert(ends.end(), static_cast<size_t>(length), static_cast<int32_t>(start));
+    }
+  }
+  AttentionOptions packed = attention.options();
+  packed.document_starts = Tensor::from(starts, {2, 400}, attention.arena());
+  packed.document_ends = Tensor::from(ends, {2, 400}, attention.arena());
+  Tensor out = t.out, logsumexp = t.logsumexp;
+  attention_forward(t.q, t.k, t.v, packed, out, logsumexp);
+  for (int64_t row = 0, start = 0; row < 2; ++row, start = 0) {
+    for (const int64_t length : lengths) {
+      const auto part = [&](const Tensor& tensor) { return tensor.slice(0, row, 1).slice(1, start, length); };
+      Tensor alone = Tensor::empty({1, length, 4, 8}, DTypeOf<T>::value, attention.arena());
+      Tensor sums = Tensor::empty({1, 4, length}, DType::f32, attention.arena());
+      attention_forward(part(t.q), part(t.k), part(t.v), attention.options(), alone, sums);
+      const auto bits = [](const auto& values) {
+        return std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0]));
+      };
+      EXPECT_EQ(bits(alone.template to_vector<T>()), bits(part(out).template to_vector<T>())) << row << " " << start;
+      EXPECT_EQ(sums.to_vector<float>(), logsumexp.slice(0, row, 1).slice(2, start, length).to_vector<float>());
+      start += length;
+    }
+  }
+}
+
+TEST(AttentionF32, ADocumentDoesNotDependOnItsPlace) {
+  for (const bool causal : {true, false}) check_documents<float>(causal);
+}
+
+TEST(AttentionBf16, ADocumentDoesNotDependOnItsPlace) {
+  for (const bool causal : {true, false}) check_documents<bf16>(causal);
+}
+
 template <typename T>
 void check_threads() {
   const Case c{.batch = 1, .queries = 150, .keys = 170, .heads = 2, .kv_heads = 1, .documents = true};

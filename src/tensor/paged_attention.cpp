@@ -149,8 +149,8 @@ void paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Pa
   for (const PagedSequence& sequence : sequences) {
     if (sequence.count == 0) continue;
     problem.queries = sequence.count, problem.keys = sequence.length + sequence.count;
-    cpu::AttentionForward tensors{fresh_view(q, first), fresh_view(k, first), fresh_view(v, first),
-                                  fresh_view(out, first), nullptr};
+    cpu::AttentionForward tensors{
+        fresh_view(q, first), fresh_view(k, first), fresh_view(v, first), fresh_view(out, first), nullptr, 0};
     first += sequence.count;
     if (problem.dtype == DType::f64) {
       reference_attention(problem, tensors, cache, sequence);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/random.h"
 #include "tensor/dtype.h"
@@ -55,17 +56,19 @@ struct AttentionProblem {
   bool causal;
   double scale;
   const int32_t *starts = nullptr, *ends = nullptr;  ///< [batch, queries] contiguous, or nullptr
+  int64_t origin = 0;                                ///< what `starts`, `ends` and dropout call the first key
+  int64_t later_keys = 0;                            ///< keys behind the position of the last query
   int64_t window = 0;                                ///< most keys that a causal query sees; 0: all
   AttentionDropout dropout;
 
   int64_t group() const { return heads / kv_heads; }
-  int64_t position(int64_t query) const { return keys - queries + query; }
+  int64_t position(int64_t query) const { return keys - later_keys - queries + query; }
   KeyRange range(int64_t batch_row, int64_t query) const {
     const int64_t index = batch_row * queries + query;
     KeyRange range{0, causal ? position(query) + 1 : keys};
     if (window > 0) range.first = std::max<int64_t>(0, position(query) + 1 - window);
-    if (starts != nullptr) range.first = std::max<int64_t>(range.first, starts[index]);
-    if (ends != nullptr) range.end = std::min<int64_t>(range.end, ends[index]);
+    if (starts != nullptr) range.first = std::max<int64_t>(range.first, starts[index] - origin);
+    if (ends != nullptr) range.end = std::min<int64_t>(range.end, ends[index] - origin);
     return range;
   }
 };
@@ -75,6 +78,7 @@ struct AttentionPages;
 struct AttentionForward {
   AttentionView q, k, v, out;
   void* logsumexp;                        ///< [batch, heads, queries], f32 (f64 in the reference), or nullptr
+  int64_t logsumexp_stride;               ///< from one head's to the next
   const AttentionPages* pages = nullptr;  ///< where given, keys and values of the only batch row, instead of k and v
 };
 
@@ -90,18 +94,20 @@ void attention_forward(const AttentionProblem& problem, const AttentionForward& 
 void attention_backward(const AttentionProblem& problem, const AttentionBackward& tensors,
                         const AttentionBlocks& blocks);
 
-/// One forward pass of several. All have the same heads, sizes and type and one batch row.
+/// One forward pass of several, which have the same heads, sizes and type. Those on pages have one batch row.
 struct AttentionCall {
   AttentionProblem problem;
   AttentionForward tensors;
   int64_t stored = -1;  ///< tokens that the pages have; what follows is stored with the call. -1: they have all
 };
 
+/// The queries of packed documents as passes over their own document's keys alone: no key of another document is read,
+/// and a query's result does not depend on where in the row its document stands, bit for bit.
+std::vector<AttentionCall> split_documents(const AttentionProblem& problem, const AttentionForward& tensors);
+
 /// The forward pass of few queries per key head: the same bits without packing all of K and V.
 bool attention_fits_rows(const AttentionProblem& problem, const AttentionBlocks& blocks);
-void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors,
-                            const AttentionBlocks& blocks);
-/// The same for several calls in one parallel region.
+/// Several passes in one parallel region.
 void attention_forward_rows(std::span<const AttentionCall> calls, const AttentionBlocks& blocks);
 
 }  // namespace fledge::tensor::cpu

@@ -188,7 +188,8 @@ void fill_keep(const AttentionProblem& problem, int64_t batch_row, int64_t head,
   KeepRows four{};
   four.random_key[0] = dropout.random->key(0), four.random_key[1] = dropout.random->key(1);
   four.row_number = dropout.row_number(batch_row, head);
-  four.position = static_cast<uint32_t>(problem.position(panel.query));
+  four.position = static_cast<uint32_t>(problem.position(panel.query) + problem.origin);
+  first_key += problem.origin;
   four.threshold = dropout.threshold, four.kept = static_cast<float>(dropout.kept);
   four.columns = stride;
   for (int64_t key = first_key / 4 * 4; key < first_key + rows; key += 4) {
@@ -204,8 +205,9 @@ void fill_keep(const AttentionProblem& problem, int64_t batch_row, int64_t head,
 void fill_keep_row(const AttentionProblem& problem, int64_t batch_row, int64_t head, int64_t query, int64_t first_key,
                    int64_t keys, float* keep) {
   const AttentionDropout& dropout = problem.dropout;
+  first_key += problem.origin;
   for (int64_t key = first_key; key < first_key + keys; ++key) {
-    const auto numbers = dropout.numbers(batch_row, head, problem.position(query), key / 4);
+    const auto numbers = dropout.numbers(batch_row, head, problem.position(query) + problem.origin, key / 4);
     const bool dropped = numbers[static_cast<size_t>(key % 4)] < dropout.threshold;
     keep[key - first_key] = dropped ? 0 : static_cast<float>(dropout.kept);
   }

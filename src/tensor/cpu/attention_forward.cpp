@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 #include "base/parallel.h"
 #include "tensor/cpu/attention.h"
@@ -11,8 +13,9 @@
 namespace fledge::tensor::cpu {
 namespace {
 
-/// One work item: some panels of queries of the heads that share one key head.
+/// One work item: some panels of queries of the heads of a call that share one key head.
 struct Item {
+  size_t call;
   int64_t batch_row, kv_head;
   int64_t first_panel, end_panel;  ///< of group() * panels_per_head, head by head
 };
@@ -59,28 +62,11 @@ class Forward {
         width_(kernel_.columns),
         panels_per_head_((p_.queries + width_ - 1) / width_) {}
 
-  void run() const {
-    // One item packs its keys once; where there are few, several threads share a head and each packs for itself.
-    const int64_t heads = p_.batch * p_.kv_heads, panels = p_.group() * panels_per_head_;
-    const int64_t wanted = 2 * base::thread_count();
-    const int64_t parts = heads >= wanted ? 1 : std::min(panels, (wanted + heads - 1) / heads);
-    const size_t bytes = ForwardWorkspace(p_, blocks_, t_.pages != nullptr, nullptr).bytes;
-    parallel_with_workspace(heads * parts, bytes, [&](int64_t index, std::byte* base) {
-      const int64_t head = index / parts, part = index % parts;
-      const Item item{head / p_.kv_heads, head % p_.kv_heads, panels * part / parts, panels * (part + 1) / parts};
-      compute(item, ForwardWorkspace(p_, blocks_, t_.pages != nullptr, base));
-    });
-  }
+  int64_t panels() const { return p_.group() * panels_per_head_; }
+  size_t workspace_bytes() const { return ForwardWorkspace(p_, blocks_, t_.pages != nullptr, nullptr).bytes; }
 
- private:
-  QueryPanel panel(const Item& item, int64_t index, const ForwardWorkspace& w) const {
-    QueryPanel result;
-    result.first = w.first, result.end = w.end;
-    result.fill(p_, item.batch_row, index % panels_per_head_ * width_, width_);
-    return result;
-  }
-
-  void compute(const Item& item, const ForwardWorkspace& w) const {
+  void compute(const Item& item, std::byte* base) const {
+    const ForwardWorkspace w(p_, blocks_, t_.pages != nullptr, base);
     int64_t first_key = p_.keys, end_key = 0;
     for (int64_t index = item.first_panel; index < item.end_panel; ++index) {
       const QueryPanel queries = panel(item, index, w);
@@ -91,6 +77,14 @@ class Forward {
       const int64_t head = item.kv_head * p_.group() + index / panels_per_head_;
       compute_panel(item.batch_row, head, panel(item, index, w), w);
     }
+  }
+
+ private:
+  QueryPanel panel(const Item& item, int64_t index, const ForwardWorkspace& w) const {
+    QueryPanel result;
+    result.first = w.first, result.end = w.end;
+    result.fill(p_, item.batch_row, index % panels_per_head_ * width_, width_);
+    return result;
   }
 
   void pack_keys(const Item& item, int64_t first_key, int64_t end_key, const ForwardWorkspace& w) const {
@@ -175,7 +169,8 @@ class Forward {
     std::byte* out = t_.out.data + offset(t_.out, batch_row, queries.query, head);
     store_transposed(w.output, p_.value_size, queries.count, width_, w.correction, p_.dtype, out, t_.out.token_stride);
     if (t_.logsumexp == nullptr) return;
-    float* logsumexp = static_cast<float*>(t_.logsumexp) + (batch_row * p_.heads + head) * p_.queries + queries.query;
+    float* logsumexp =
+        static_cast<float*>(t_.logsumexp) + (batch_row * p_.heads + head) * t_.logsumexp_stride + queries.query;
     for (int64_t column = 0; column < queries.count; ++column) {
       // A query that sees nothing has sum 0 and maximum -infinity.
       logsumexp[column] =
@@ -191,15 +186,97 @@ class Forward {
   const int64_t panels_per_head_;
 };
 
+/// The work of all calls. An item packs its keys once; where there are few heads, several threads share one and each
+/// packs for itself.
+std::vector<Item> make_items(std::span<const AttentionCall> calls, std::span<const Forward> passes) {
+  int64_t heads = 0;
+  for (const AttentionCall& call : calls) heads += call.problem.batch * call.problem.kv_heads;
+  const int64_t wanted = 2 * base::thread_count();
+  std::vector<Item> items;
+  for (size_t index = 0; index < calls.size(); ++index) {
+    const AttentionProblem& p = calls[index].problem;
+    const int64_t panels = passes[index].panels();
+    const int64_t parts = heads >= wanted ? 1 : std::min(panels, (wanted + heads - 1) / heads);
+    for (int64_t head = 0; head < p.batch * p.kv_heads; ++head) {
+      for (int64_t part = 0; part < parts; ++part) {
+        items.push_back(
+            {index, head / p.kv_heads, head % p.kv_heads, panels * part / parts, panels * (part + 1) / parts});
+      }
+    }
+  }
+  return items;
+}
+
+void attention_forward_panels(std::span<const AttentionCall> calls, const AttentionBlocks& blocks) {
+  std::vector<Forward> passes;
+  size_t bytes = 0;
+  for (const AttentionCall& call : calls) {
+    passes.emplace_back(call.problem, call.tensors, blocks);
+    bytes = std::max(bytes, passes.back().workspace_bytes());
+  }
+  const std::vector<Item> items = make_items(calls, passes);
+  parallel_with_workspace(static_cast<int64_t>(items.size()), bytes, [&](int64_t index, std::byte* base) {
+    const Item& item = items[static_cast<size_t>(index)];
+    passes[item.call].compute(item, base);
+  });
+}
+
+/// A pass over `count` queries of one batch row from `query` on, and the keys from `origin` on.
+AttentionCall part_of(const AttentionProblem& problem, const AttentionForward& tensors, int64_t batch_row,
+                      int64_t query, int64_t count, int64_t origin) {
+  AttentionCall call{problem, tensors};
+  AttentionProblem& part = call.problem;
+  const int64_t index = batch_row * problem.queries + query;
+  part.batch = 1, part.queries = count, part.origin = origin;
+  const int64_t end = problem.position(query) + count;
+  part.keys = (problem.causal ? end : problem.keys) - origin;
+  part.later_keys = problem.causal ? 0 : problem.keys - end;
+  part.starts += index;
+  if (part.ends != nullptr) part.ends += index;
+  part.dropout.first_sample += static_cast<uint64_t>(batch_row);
+  const auto bytes = static_cast<int64_t>(size_of(problem.dtype));
+  AttentionForward& views = call.tensors;
+  views.q.data += views.q.offset(batch_row, query, 0) * bytes;
+  views.out.data += views.out.offset(batch_row, query, 0) * bytes;
+  views.k.data += views.k.offset(batch_row, origin, 0) * bytes;
+  views.v.data += views.v.offset(batch_row, origin, 0) * bytes;
+  if (views.logsumexp != nullptr) {
+    views.logsumexp = static_cast<float*>(views.logsumexp) + batch_row * problem.heads * views.logsumexp_stride + query;
+  }
+  return call;
+}
+
 }  // namespace
+
+std::vector<AttentionCall> split_documents(const AttentionProblem& problem, const AttentionForward& tensors) {
+  std::vector<AttentionCall> calls;
+  for (int64_t row = 0; row < problem.batch; ++row) {
+    const int32_t* starts = problem.starts + row * problem.queries;
+    for (int64_t query = 0, end = 0; query < problem.queries; query = end) {
+      const int64_t start = std::clamp<int64_t>(starts[query], 0, problem.keys);
+      const auto sees = [&](int64_t i) { return !problem.causal || problem.position(i) >= start; };
+      end = query + 1;
+      while (end < problem.queries && starts[end] == starts[query] && sees(end) == sees(query)) ++end;
+      // Queries before their document see nothing, whatever the keys.
+      calls.push_back(part_of(problem, tensors, row, query, end - query, sees(query) ? start : 0));
+    }
+  }
+  return calls;
+}
 
 void attention_forward(const AttentionProblem& problem, const AttentionForward& tensors,
                        const AttentionBlocks& blocks) {
-  if (attention_fits_rows(problem, blocks)) {
-    attention_forward_rows(problem, tensors, blocks);
+  std::vector<AttentionCall> calls;
+  if (problem.starts == nullptr) {
+    calls.push_back({problem, tensors});
   } else {
-    Forward(problem, tensors, blocks).run();
+    calls = split_documents(problem, tensors);
   }
+  const auto panels = std::ranges::partition(
+      calls, [&](const AttentionCall& call) { return attention_fits_rows(call.problem, blocks); });
+  const auto rows = static_cast<size_t>(panels.begin() - calls.begin());
+  attention_forward_rows(std::span(calls).first(rows), blocks);
+  attention_forward_panels(std::span(calls).subspan(rows), blocks);
 }
 
 }  // namespace fledge::tensor::cpu

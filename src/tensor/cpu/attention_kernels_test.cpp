@@ -107,8 +107,12 @@ struct Arrays {
     return statistics_f32.data();
   }
   AttentionForward forward(const AttentionProblem& p) {
-    return {view(0, p.queries, p.heads, p.head_size), view(1, p.keys, p.kv_heads, p.head_size),
-            view(2, p.keys, p.kv_heads, p.value_size), view(3, p.queries, p.heads, p.value_size), statistics()};
+    return {view(0, p.queries, p.heads, p.head_size),
+            view(1, p.keys, p.kv_heads, p.head_size),
+            view(2, p.keys, p.kv_heads, p.value_size),
+            view(3, p.queries, p.heads, p.value_size),
+            statistics(),
+            p.queries};
   }
   AttentionBackward backward(const AttentionProblem& p) {
     const AttentionForward f = forward(p);
@@ -173,7 +177,7 @@ void check(const MicroKernel& kernel, const AttentionProblem& p) {
   const AttentionView whole = tensors.out;
   tensors.out = {reinterpret_cast<std::byte*>(out.data()), p.heads * p.value_size, p.heads * p.value_size,
                  p.value_size};
-  tensors.logsumexp = nullptr;
+  tensors.logsumexp = nullptr, tensors.logsumexp_stride = 0;
   attention_forward(alone, tensors, blocks);
   for (int64_t b = 0; b < p.batch; ++b) {
     const auto bytes = static_cast<size_t>(p.heads * p.value_size) * sizeof(T);

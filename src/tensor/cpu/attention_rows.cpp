@@ -142,7 +142,7 @@ class RowItem {
     store_scaled(w_.output + row * p_.value_size, 1, p_.value_size, sum == 0 ? 0 : 1 / sum, p_.dtype,
                  address(t_.out, query(row), head(row)), 0);
     if (t_.logsumexp == nullptr) return;
-    static_cast<float*>(t_.logsumexp)[(batch_row_ * p_.heads + head(row)) * p_.queries + query(row)] =
+    static_cast<float*>(t_.logsumexp)[(batch_row_ * p_.heads + head(row)) * t_.logsumexp_stride + query(row)] =
         static_cast<float>(p_.scale * w_.maximum[row] + std::log(static_cast<double>(sum)));
   }
 
@@ -167,25 +167,17 @@ bool attention_fits_rows(const AttentionProblem& problem, const AttentionBlocks&
   return problem.group() * problem.queries <= blocks.kernel.rows;
 }
 
-void attention_forward_rows(const AttentionProblem& problem, const AttentionForward& tensors,
-                            const AttentionBlocks& blocks) {
-  const size_t bytes = RowWorkspace(problem, blocks, nullptr).bytes;
-  parallel_with_workspace(problem.batch * problem.kv_heads, bytes, [&](int64_t item, std::byte* base) {
-    RowItem(problem, tensors, blocks, item / problem.kv_heads, item % problem.kv_heads, base).compute();
-  });
-}
-
 void attention_forward_rows(std::span<const AttentionCall> calls, const AttentionBlocks& blocks) {
   if (calls.empty()) return;
+  // Calls without pages are either one, or have one batch row each.
   const AttentionProblem& any = calls.front().problem;
-  const auto count = static_cast<int64_t>(calls.size());
-  parallel_with_workspace(count * any.kv_heads, RowWorkspace(any, blocks, nullptr).bytes,
-                          [&](int64_t item, std::byte* base) {
-                            const AttentionCall& call = calls[static_cast<size_t>(item / any.kv_heads)];
-                            const int64_t head = item % any.kv_heads;
-                            if (call.stored >= 0) store_fresh(call, head);
-                            RowItem(call.problem, call.tensors, blocks, 0, head, base).compute();
-                          });
+  const int64_t heads = any.batch * any.kv_heads, items = static_cast<int64_t>(calls.size()) * heads;
+  parallel_with_workspace(items, RowWorkspace(any, blocks, nullptr).bytes, [&](int64_t item, std::byte* base) {
+    const AttentionCall& call = calls[static_cast<size_t>(item / heads)];
+    const int64_t row = item % heads / any.kv_heads, head = item % any.kv_heads;
+    if (call.stored >= 0) store_fresh(call, head);
+    RowItem(call.problem, call.tensors, blocks, row, head, base).compute();
+  });
 }
 
 }  // namespace fledge::tensor::cpu
