@@ -4,6 +4,7 @@
 
 #include "cli/adapter_options.h"
 #include "cli/common.h"
+#include "cli/drafting.h"
 
 namespace fledge::cli {
 namespace {
@@ -34,6 +35,7 @@ void add_chat_command(Verb app, Context& context) {
       .type_name("TEXT")
       .group("Prompt");
   add_adapter_option(verb, options->adapters);
+  add_draft_option(verb, options->draft);
   add_sampling_options(verb, options->sampling);
   verb.add_option("--repetition-penalty", options->repetition_penalty,
                   "Makes tokens that occurred before less likely (default: 1, not at all)")

@@ -18,6 +18,7 @@ struct ChatOptions {
   std::optional<std::string> prompt;  ///< answer this one message and end
   std::optional<std::string> system;
   std::vector<std::string> adapters;  ///< "DIR" or "DIR=WEIGHT"
+  std::string draft;                  ///< see open_drafting(); empty: nothing guesses ahead
   SamplingOptions sampling;
   double repetition_penalty = 1;
   /// The settings among the flags that the user gave, as `/set` takes them; the others are the model's own.

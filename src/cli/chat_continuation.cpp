@@ -29,8 +29,12 @@ const std::vector<std::string> kCommands = {"/more",        "/again", "/set",   
 
 }  // namespace
 
-ContinuationSession::ContinuationSession(OpenedModel opened, nn::Tokenizer tokenizer, ChatSettings settings)
-    : settings_(std::move(settings)), opened_(std::move(opened)), tokenizer_(std::move(tokenizer)) {}
+ContinuationSession::ContinuationSession(OpenedModel opened, nn::Tokenizer tokenizer, ChatSettings settings,
+                                         Drafting drafting)
+    : settings_(std::move(settings)),
+      opened_(std::move(opened)),
+      tokenizer_(std::move(tokenizer)),
+      drafting_(std::move(drafting)) {}
 
 bool ContinuationSession::continue_from(const std::string& text) {
   base::clear_interrupt();
@@ -45,8 +49,8 @@ bool ContinuationSession::continue_from(const std::string& text) {
     flush_standard_output();
   };
   show(text);
-  const Continuation continuation =
-      continue_tokens(opened_, tokenizer_, prompt_tokens(opened_, tokenizer_, text), options, settings_.stop, show);
+  const Continuation continuation = continue_tokens(opened_, tokenizer_, prompt_tokens(opened_, tokenizer_, text),
+                                                    options, settings_.stop, show, {nullptr, drafting_.drafter.get()});
   whole_ = text + continuation.text;
   print(continuation.finish_reason == "context" ? "\n(the model's context is full)\n" : "\n");
   const bool stopped = base::interrupted();

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "cli/chat_settings.h"
+#include "cli/drafting.h"
 #include "cli/loaded_model.h"
 
 namespace fledge::cli {
@@ -10,7 +11,7 @@ namespace fledge::cli {
 /// The conversation with a base model, which was not trained to chat: a beginning, and what was made of it.
 class ContinuationSession {
  public:
-  ContinuationSession(OpenedModel opened, nn::Tokenizer tokenizer, ChatSettings settings);
+  ContinuationSession(OpenedModel opened, nn::Tokenizer tokenizer, ChatSettings settings, Drafting drafting);
 
   std::string model_name() const { return opened_.folder.string(); }
 
@@ -23,6 +24,7 @@ class ContinuationSession {
   ChatSettings settings_;
   OpenedModel opened_;
   nn::Tokenizer tokenizer_;
+  Drafting drafting_;
   std::string beginning_, whole_;
 };
 

@@ -112,22 +112,24 @@ std::string read_standard_input() {
 
 void run_chat(const ChatOptions& options, const CommonOptions& common) {
   const base::InterruptGuard guard;
-  OpenedModel opened =
-      open_model(options.model, precision_for_text(options.sampling.precision), false, options.adapters);
+  const std::string precision = precision_for_text(options.sampling.precision);
+  OpenedModel opened = open_model(options.model, precision, false, options.adapters);
   nn::Tokenizer tokenizer = open_tokenizer(opened);
+  Drafting drafting = open_drafting(options.draft, opened, tokenizer, precision, 0);
   auto chat_template = chat_template_of(opened, tokenizer);
   ChatSettings settings = settings_for(opened, options, !chat_template);
   if (!chat_template) {
     if (options.system)
       throw base::UsageError("{} has no chat template, so there is no place for --system", opened.folder.string());
-    ContinuationSession session(std::move(opened), std::move(tokenizer), std::move(settings));
+    ContinuationSession session(std::move(opened), std::move(tokenizer), std::move(settings), std::move(drafting));
     return continue_texts(session, options, common);
   }
   const bool once = options.prompt || !::isatty(STDIN_FILENO);
   const std::string message = options.prompt ? *options.prompt : once ? read_standard_input() : "";
   if (once && message.find_first_not_of(" \t\r\n") == std::string::npos)
     throw base::UsageError("there is no message: give one as PROMPT, or on standard input");
-  ChatSession session(std::move(opened), std::move(tokenizer), std::move(*chat_template), std::move(settings));
+  ChatSession session(std::move(opened), std::move(tokenizer), std::move(*chat_template), std::move(settings),
+                      std::move(drafting));
   if (options.system) session.set_system(valid_utf8(*options.system));
   if (once) return answer_once(session, valid_utf8(message), common);
   chat_in_terminal(session, common);

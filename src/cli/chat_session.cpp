@@ -129,13 +129,14 @@ base::Json generation_config_of(OpenedModel& opened) {
 }
 
 ChatSession::ChatSession(OpenedModel opened, nn::Tokenizer tokenizer, nn::ChatTemplate chat_template,
-                         ChatSettings settings)
+                         ChatSettings settings, Drafting drafting)
     : opened_(std::move(opened)),
       tokenizer_(std::move(tokenizer)),
       template_(std::move(chat_template)),
       encoder_(template_, tokenizer_),
       end_tokens_(end_tokens_of(generation_config_of(opened_), tokenizer_, model_name())),
-      engine_(opened_.model(), opened_.memory(), engine_options(opened_)),
+      draft_model_(std::move(drafting.model)),
+      engine_(opened_.model(), opened_.memory(), engine_options(opened_), std::move(drafting.drafter)),
       settings_(std::move(settings)) {}
 
 nn::EncodedChat ChatSession::encode(const base::OrderedJson& messages, bool begin_answer) const {
@@ -202,6 +203,7 @@ Answer ChatSession::answer(const base::OrderedJson& messages, const std::functio
   emit(filter.finish());
   base::clear_interrupt();
   answer.cached_tokens = result->cached_tokens;
+  answer.drafts = result->drafts;
   answer.end = interrupted ? AnswerEnd::interrupted : filter.found() ? AnswerEnd::stop_text : end_of(result->reason);
 
   std::vector<int32_t> ids;

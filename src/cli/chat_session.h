@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/chat_settings.h"
+#include "cli/drafting.h"
 #include "cli/loaded_model.h"
 #include "infer/batch_engine.h"
 #include "nn/text/chat_encoder.h"
@@ -23,6 +24,7 @@ struct Answer {
   std::vector<int32_t> prompt;  ///< what it read
   int64_t new_from = 0;         ///< in `prompt`: behind the earlier turns
   int64_t cached_tokens = 0;    ///< of the prompt, not computed again
+  infer::DraftCounts drafts;
   AnswerEnd end = AnswerEnd::end_token;
 };
 
@@ -36,7 +38,8 @@ class ConversationTooLong : public base::Error {
 /// each answer reads only what is new.
 class ChatSession {
  public:
-  ChatSession(OpenedModel opened, nn::Tokenizer tokenizer, nn::ChatTemplate chat_template, ChatSettings settings);
+  ChatSession(OpenedModel opened, nn::Tokenizer tokenizer, nn::ChatTemplate chat_template, ChatSettings settings,
+              Drafting drafting);
 
   /// Adds the user's message and the model's answer, which `show` receives as it is made: whole characters, nothing of
   /// a stop text. Ctrl+C (a base::InterruptGuard lives) ends it early. Where the model said nothing, because of Ctrl+C
@@ -80,6 +83,7 @@ class ChatSession {
   nn::ChatTemplate template_;
   nn::ChatEncoder encoder_;
   std::vector<int32_t> end_tokens_;
+  std::shared_ptr<OpenedModel> draft_model_;  ///< null: none
   infer::BatchEngine engine_;
   ChatSettings settings_;
   base::OrderedJson messages_ = base::OrderedJson::array();

@@ -1,5 +1,6 @@
 #include "cli/chat_view.h"
 #include "base/json.h"
+#include "cli/drafting.h"
 #include "nn/text/tokenizer_parts.h"
 
 #include <fmt/format.h>
@@ -76,7 +77,8 @@ std::string tokens_view(const Answer& answer, const nn::Tokenizer& tokenizer, co
   std::string view = fmt::format("prompt: {} tokens, {} of them kept from before; new in this turn: {}\n", prompt,
                                  answer.cached_tokens, prompt - answer.new_from);
   append_tokens(view, std::span(answer.prompt).subspan(static_cast<size_t>(answer.new_from)), tokenizer, terminal);
-  view += fmt::format("answer: {} tokens\n", answer.tokens.size());
+  view += fmt::format("answer: {} tokens{}\n", answer.tokens.size(),
+                      answer.drafts.guessed > 0 ? "; " + describe(answer.drafts) : "");
   std::vector<int32_t> ids;
   for (const infer::SampledToken& token : answer.tokens) ids.push_back(token.token);
   append_tokens(view, ids, tokenizer, terminal);

@@ -1,9 +1,12 @@
 #include "cli/drafting.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 
 #include "base/error.h"
+#include "cli/verb.h"
 
 namespace fledge::cli {
 namespace {
@@ -29,8 +32,17 @@ int32_t first_difference(const nn::Tokenizer& left, const nn::Tokenizer& right) 
 
 }  // namespace
 
+void add_draft_option(Verb verb, std::string& draft) {
+  verb.add_option("--draft", draft,
+                  "A smaller model of the same vocabulary that guesses tokens ahead; the model (of several, the first) "
+                  "checks them at once: the same answers, sooner. 'lookup' guesses from the text itself")
+      .type_name("DIR")
+      .group("Model");
+}
+
 Drafting open_drafting(const std::string& draft, OpenedModel& target, const nn::Tokenizer& tokenizer,
                        const std::string& precision, int64_t cache_tokens) {
+  if (draft.empty()) return {};
   if (draft == "lookup") return {nullptr, std::make_unique<infer::LookupDrafter>()};
   auto opened = std::make_shared<OpenedModel>(open_model(draft, precision, false));
   if (!opened->model().is_causal()) {
@@ -49,6 +61,10 @@ Drafting open_drafting(const std::string& draft, OpenedModel& target, const nn::
   auto drafter =
       std::make_unique<infer::ModelDrafter>(opened->model(), opened->memory(), opened->activation_type, cache_tokens);
   return {std::move(opened), std::move(drafter)};
+}
+
+std::string describe(const infer::DraftCounts& drafts) {
+  return fmt::format("{} of {} guessed tokens were right", drafts.right, drafts.guessed);
 }
 
 }  // namespace fledge::cli

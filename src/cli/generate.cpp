@@ -4,6 +4,7 @@
 
 #include "cli/adapter_options.h"
 #include "cli/common.h"
+#include "cli/drafting.h"
 
 namespace fledge::cli {
 
@@ -35,6 +36,7 @@ void add_generate_command(Verb app, Context& context) {
       .in_range(int64_t{0}, int64_t{1} << 20)
       .group("Output");
   add_adapter_option(verb, options->adapters);
+  add_draft_option(verb, options->draft);
   add_sampling_options(verb, options->sampling);
   add_json_option(verb, options->json, "Print one JSON object: text, tokens with log-probabilities, why it ended");
   verb.callback([options, &context] { context.run = [options, &context] { run_generate(*options, context.common); }; });

@@ -18,6 +18,7 @@ struct GenerateOptions {
   std::string prompt_ids;             ///< "1,2,3": the beginning as tokens; empty: the text
   std::vector<std::string> adapters;  ///< "DIR" or "DIR=WEIGHT"
   bool ignore_end = false;            ///< tokens that end a text do not end it
+  std::string draft;                  ///< see open_drafting(); empty: nothing guesses ahead
   std::string json_schema;            ///< a file or the schema itself; empty: none
   std::string regex;                  ///< what the answer must match; empty: anything
   int64_t alternatives = 0;           ///< likeliest tokens to show beside each, with --json

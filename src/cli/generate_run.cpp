@@ -8,6 +8,7 @@
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/common.h"
+#include "cli/drafting.h"
 #include "cli/generate.h"
 #include "cli/ids.h"
 #include "cli/text_stream.h"
@@ -55,9 +56,10 @@ std::shared_ptr<infer::TokenConstraint> constraint_of(const GenerateOptions& opt
 void run_generate(const GenerateOptions& options, const CommonOptions& common) {
   const base::InterruptGuard guard;
   const auto start = std::chrono::steady_clock::now();
-  OpenedModel opened =
-      open_model(options.model, precision_for_text(options.sampling.precision), false, options.adapters);
+  const std::string precision = precision_for_text(options.sampling.precision);
+  OpenedModel opened = open_model(options.model, precision, false, options.adapters);
   const nn::Tokenizer tokenizer = open_tokenizer(opened);
+  const Drafting drafting = open_drafting(options.draft, opened, tokenizer, precision, 0);
   std::string prompt;
   std::vector<int32_t> ids;
   if (options.prompt_ids.empty()) {
@@ -77,18 +79,23 @@ void run_generate(const GenerateOptions& options, const CommonOptions& common) {
     flush_standard_output();
   };
   show(prompt);
-  const Continuation continuation =
-      continue_tokens(opened, tokenizer, ids, generation, options.sampling.stop, show, constraint.get());
+  const Continuation continuation = continue_tokens(opened, tokenizer, ids, generation, options.sampling.stop, show,
+                                                    {constraint.get(), drafting.drafter.get()});
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (options.json) {
-    const auto text = to_json(prompt, continuation, seconds).dump(-1, ' ', false, base::Json::error_handler_t::replace);
+    base::OrderedJson report = to_json(prompt, continuation, seconds);
+    if (drafting.drafter) {
+      report["drafts"] = {{"guessed", continuation.drafts.guessed}, {"right", continuation.drafts.right}};
+    }
+    const auto text = report.dump(-1, ' ', false, base::Json::error_handler_t::replace);
     print(text + "\n");
     return;
   }
   print("\n");
   if (!common.quiet && base::describe_terminal(2).interactive) {
-    fmt::print(stderr, "({} tokens, {:.1f} s with loading, ended by {})\n", continuation.tokens.size(), seconds,
-               continuation.finish_reason);
+    const std::string guesses = drafting.drafter ? ", " + describe(continuation.drafts) : "";
+    fmt::print(stderr, "({} tokens, {:.1f} s with loading, ended by {}{})\n", continuation.tokens.size(), seconds,
+               continuation.finish_reason, guesses);
   }
 }
 

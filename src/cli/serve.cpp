@@ -1,6 +1,7 @@
 #include "cli/serve.h"
 
 #include "cli/common.h"
+#include "cli/drafting.h"
 #include "cli/sampling_options.h"
 
 namespace fledge::cli {
@@ -47,10 +48,7 @@ void add_serve_command(Verb app, Context& context) {
   add("--cache-tokens", options->cache_tokens, "N",
       "Tokens whose keys and values are kept, of each model (default: from the memory)", "Model")
       .in_range(int64_t{0}, int64_t{1} << 40);
-  add("--draft", options->draft, "DIR",
-      "A smaller model of the same vocabulary that guesses tokens ahead for the first model, which checks several at "
-      "once: the same answers, sooner. 'lookup' guesses from the text itself",
-      "Model");
+  add_draft_option(verb, options->draft);
   add_precision_option(verb, options->precision, "auto");
   verb.callback([options, &context] { context.run = [options, &context] { run_serve(*options, context.common); }; });
 }

@@ -183,10 +183,7 @@ std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const 
   batch.most_running = options.most_running;
   batch.most_waiting = options.most_waiting;
   batch.cache_tokens = options.cache_tokens;
-  Drafting drafting;
-  if (!draft.empty()) {
-    drafting = open_drafting(draft, *opened, *served->tokenizer, precision, options.cache_tokens);
-  }
+  Drafting drafting = open_drafting(draft, *opened, *served->tokenizer, precision, options.cache_tokens);
   const auto base_engine = std::make_shared<OwningEngine>(opened, batch, std::move(drafting));
   served->engine = base_engine;
   std::vector<std::shared_ptr<const serve::ServedModel>> all{served};

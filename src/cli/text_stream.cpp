@@ -28,7 +28,7 @@ std::vector<int32_t> prompt_tokens(OpenedModel& opened, const nn::Tokenizer& tok
 
 Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::span<const int32_t> prompt,
                              infer::GenerationOptions options, const std::vector<std::string>& stop_strings,
-                             const std::function<void(std::string_view)>& show, infer::TokenConstraint* constraint) {
+                             const std::function<void(std::string_view)>& show, const ContinuationHelp& help) {
   Continuation result;
   infer::StopFilter filter(stop_strings);
   nn::StreamDecoder decoder(tokenizer);
@@ -37,7 +37,7 @@ Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer
     if (!text.empty()) show(text);
   };
   options.token_count = tokenizer.vocabulary_size();
-  infer::Generator generator(opened.model(), opened.memory(), opened.activation_type);
+  infer::Generator generator(opened.model(), opened.memory(), opened.activation_type, help.drafter);
   const infer::FinishReason reason = generator.generate(
       prompt, options,
       [&](const infer::SampledToken& token) {
@@ -45,9 +45,10 @@ Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer
         emit(filter.push(decoder.push(token.token)));
         return !filter.found() && !base::interrupted();
       },
-      constraint);
+      help.constraint);
   if (!filter.found()) emit(filter.push(decoder.finish()));
   emit(filter.finish());
+  result.drafts = generator.drafts();
   result.finish_reason = filter.found() ? "stop" : std::string(infer::name_of(reason));
   return result;
 }

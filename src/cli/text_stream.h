@@ -16,6 +16,13 @@ struct Continuation {
   std::string text;
   std::vector<infer::SampledToken> tokens;
   std::string finish_reason;  ///< "end_token", "stop", "length", "context", "cancelled"
+  infer::DraftCounts drafts;
+};
+
+/// What takes part in making tokens beside the model; either may be null.
+struct ContinuationHelp {
+  infer::TokenConstraint* constraint = nullptr;  ///< says which tokens may be made
+  infer::Drafter* drafter = nullptr;             ///< guesses ahead
 };
 
 /// The sampler's options from the flags; without --seed, one drawn from the system.
@@ -25,11 +32,10 @@ infer::GenerationOptions generation_options(const SamplingOptions& flags, int32_
 std::vector<int32_t> prompt_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt);
 
 /// Continues `prompt` and hands out text as it becomes certain: whole characters, nothing of a stop string. Ctrl+C ends
-/// it. A `constraint` (may be null) says which tokens may be made.
+/// it.
 Continuation continue_tokens(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::span<const int32_t> prompt,
                              infer::GenerationOptions options, const std::vector<std::string>& stop_strings,
-                             const std::function<void(std::string_view)>& show,
-                             infer::TokenConstraint* constraint = nullptr);
+                             const std::function<void(std::string_view)>& show, const ContinuationHelp& help = {});
 
 /// The same for a text, with the options of the flags.
 Continuation continue_text(OpenedModel& opened, const nn::Tokenizer& tokenizer, std::string_view prompt,

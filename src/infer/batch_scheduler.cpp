@@ -60,6 +60,7 @@ struct BatchScheduler::Sequence {
   std::vector<SampledToken> scored;  ///< the prompt's tokens from the second on, where asked for
   int64_t cached_tokens = 0;
   int64_t delivered = 0;  ///< tokens of the answer that the listener has
+  DraftCounts drafts;
   std::string error;
   bool started = false, cancelled = false, finished = false;
   Clock::time_point submitted = Clock::now(), begun{}, answered{};
@@ -246,7 +247,7 @@ void BatchScheduler::draft() {
     if (sequence->pending() != 1 || sequence->request.constraint != nullptr) continue;
     const int64_t room = std::min(sequence->request.options.max_tokens - sequence->answer_size(),
                                   model_.context_length() - sequence->size());
-    const int64_t count = std::min(options_.draft_tokens, room - 1);
+    const int64_t count = draft_length(options_.draft_tokens, room);
     if (count < 1) continue;
     requests.push_back({sequence->id, sequence->tokens, count, {}});
     asking.push_back(sequence.get());
@@ -448,8 +449,9 @@ void BatchScheduler::advance() {
         std::max<int64_t>(0, std::min(sequence.count, sequence.prompt_size() - sequence.length));
     statistics_.prompt_tokens += prompt_part;
     // The tokens of a right guess have been computed with the step.
-    const auto made = static_cast<int64_t>(sequence.made.size());
-    sequence.length = std::min(sequence.length + sequence.count + std::max<int64_t>(0, made - 1), sequence.size());
+    const auto made = static_cast<int64_t>(sequence.made.size()), right = std::max<int64_t>(0, made - 1);
+    sequence.drafts += {static_cast<int64_t>(sequence.guess.size()), right};
+    sequence.length = std::min(sequence.length + sequence.count + right, sequence.size());
     remember(sequence, sequence.length / pool_.page_tokens() * pool_.page_tokens());
     if (!sequence.error.empty()) {
       finish(sequence, FinishReason::cancelled, sequence.error);
@@ -483,6 +485,7 @@ void BatchScheduler::finish(Sequence& sequence, FinishReason reason, const std::
   result.prompt_tokens = sequence.prompt_size();
   result.cached_tokens = sequence.cached_tokens;
   result.answer_tokens = sequence.delivered;
+  result.drafts = sequence.drafts;
   const Clock::time_point now = Clock::now();
   const Clock::time_point begun = sequence.started ? sequence.begun : now;
   const Clock::time_point answered = sequence.delivered > 0 ? sequence.answered : now;
@@ -494,6 +497,7 @@ void BatchScheduler::finish(Sequence& sequence, FinishReason reason, const std::
   give_back(sequence);
   if (drafter_ != nullptr) drafter_->forget(sequence.id);
   statistics_.cached_tokens += sequence.cached_tokens;
+  statistics_.drafts += sequence.drafts;
   ++(!error.empty()                      ? statistics_.requests_failed
      : reason == FinishReason::cancelled ? statistics_.requests_cancelled
                                          : statistics_.requests_finished);

@@ -196,10 +196,17 @@ TEST(BatchScheduler, GuessesChangeNothing) {
     for (size_t index = 0; index < requests.size(); ++index) {
       EXPECT_EQ(answers[index]->tokens, model.alone(requests[index], DType::f32)) << kind << " " << index;
       answer_tokens += static_cast<int64_t>(answers[index]->tokens.size());
+      const RequestResult& result = answers[index]->result;
+      if (kind == 1 && requests[index].options.sampling.temperature == 0 && result.reason == FinishReason::length) {
+        EXPECT_EQ(result.drafts.right, result.drafts.guessed) << index;
+      }
     }
     EXPECT_EQ(scheduler.statistics().free_pages, scheduler.statistics().pages);
+    const DraftCounts drafts = scheduler.statistics().drafts;
+    EXPECT_LE(drafts.right, drafts.guessed);
     if (kind == 1) {
       EXPECT_LT(scheduler.statistics().steps, answer_tokens);
+      EXPECT_GT(drafts.right, 0);
     }
   }
 }

@@ -14,6 +14,16 @@ int32_t likeliest(std::span<const float> logits) {
 
 }  // namespace
 
+DraftCounts& DraftCounts::operator+=(const DraftCounts& other) {
+  guessed += other.guessed;
+  right += other.right;
+  return *this;
+}
+
+int64_t draft_length(int64_t wanted, int64_t room) {
+  return std::max<int64_t>(0, std::min(wanted, room - 1));
+}
+
 ModelDrafter::ModelDrafter(models::LanguageModel& model, nn::Memory& memory, tensor::DType activation_type,
                            int64_t cache_tokens)
     : model_(model),

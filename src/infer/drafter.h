@@ -19,6 +19,18 @@ struct DraftRequest {
   std::vector<int32_t> guess;       ///< receives up to `count` tokens
 };
 
+/// How guesses went.
+struct DraftCounts {
+  int64_t guessed = 0;  ///< tokens
+  int64_t right = 0;    ///< of these, tokens that became part of the text
+
+  DraftCounts& operator+=(const DraftCounts& other);
+};
+
+/// Tokens to guess in one step at most, where at most `room` tokens may still be made. One of a step's tokens is made
+/// without a guess.
+int64_t draft_length(int64_t wanted, int64_t room);
+
 /// Guesses how sequences go on, so that the model can check several tokens in one pass (Leviathan et al., "Fast
 /// inference from transformers via speculative decoding", 2023). A wrong guess costs time and changes nothing.
 class Drafter {

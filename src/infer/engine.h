@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "infer/drafter.h"
 #include "infer/generator.h"
 #include "infer/token_constraint.h"
 
@@ -30,6 +31,7 @@ struct RequestResult {
   int64_t prompt_tokens = 0;  ///< tokens of the prompt
   int64_t cached_tokens = 0;  ///< of these, tokens whose keys and values were there already
   int64_t answer_tokens = 0;  ///< tokens made
+  DraftCounts drafts;
   double queue_seconds = 0;   ///< from submit() until the prompt's first token was read
   double prompt_seconds = 0;  ///< from there until the first token was made
   double answer_seconds = 0;  ///< from there until the end
@@ -51,6 +53,7 @@ class RequestListener {
 struct EngineStatistics {
   int64_t requests_finished = 0, requests_cancelled = 0, requests_failed = 0, requests_refused = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, answer_tokens = 0, steps = 0;
+  DraftCounts drafts;
   int64_t preemptions = 0;  ///< sequences that gave their pages back to others
   int64_t running = 0, waiting = 0;
   int64_t pages = 0, free_pages = 0;

@@ -31,14 +31,15 @@ struct Fixture {
   }
 
   std::vector<int32_t> run(const std::vector<int32_t>& prompt, const GenerationOptions& options, DType type,
-                           FinishReason* reason = nullptr) {
+                           FinishReason* reason = nullptr, Drafter* drafter = nullptr, DraftCounts* drafts = nullptr) {
     std::vector<int32_t> made;
-    Generator generator(model, memory, type);
+    Generator generator(model, memory, type, drafter);
     const FinishReason why = generator.generate(prompt, options, [&](const SampledToken& token) {
       made.push_back(token.token);
       return true;
     });
     if (reason != nullptr) *reason = why;
+    if (drafts != nullptr) *drafts = generator.drafts();
     return made;
   }
 
@@ -66,6 +67,35 @@ TEST(Generator, TheCacheChangesNothing) {
   options.max_tokens = 12;
   for (const DType type : {DType::f32, DType::bf16}) {
     EXPECT_EQ(fixture.run({5, 1, 7}, options, type), fixture.run_plainly({5, 1, 7}, 12, type));
+  }
+}
+
+TEST(Generator, GuessesChangeNothing) {
+  Fixture fixture, other;
+  other.model.parameters().initialize(4);
+  for (const double temperature : {0.0, 0.7}) {
+    GenerationOptions options;
+    options.sampling.temperature = temperature;
+    options.sampling.seed = 3;
+    for (const int64_t max_tokens : {1, 2, 5, 12, 40}) {  // the last one fills the context
+      options.max_tokens = max_tokens;
+      FinishReason expected_reason{}, reason{};
+      const std::vector<int32_t> expected = fixture.run({5, 1, 7, 5, 1}, options, DType::f32, &expected_reason);
+      // The model itself guesses right where the likeliest token is taken, another one mostly wrong.
+      for (Fixture* source : {&fixture, &other}) {
+        ModelDrafter drafter(source->model, source->memory, DType::f32, 100);
+        DraftCounts drafts;
+        EXPECT_EQ(fixture.run({5, 1, 7, 5, 1}, options, DType::f32, &reason, &drafter, &drafts), expected);
+        EXPECT_EQ(reason, expected_reason);
+        EXPECT_LE(drafts.right, drafts.guessed);
+        EXPECT_EQ(drafts.guessed > 0, max_tokens > 2);
+        if (source == &fixture && temperature == 0.0) {
+          EXPECT_EQ(drafts.right, drafts.guessed);
+        }
+      }
+      LookupDrafter lookup;
+      EXPECT_EQ(fixture.run({5, 1, 7, 5, 1}, options, DType::f32, &reason, &lookup), expected);
+    }
   }
 }
 

@@ -114,6 +114,10 @@ std::string Metrics::text(const HttpCounters& http,
            [](const Statistics& s) { return s.requests_refused; });
   by_model("fledge_preemptions_total", "counter", "Sequences that gave their pages back.",
            [](const Statistics& s) { return s.preemptions; });
+  by_model("fledge_guessed_tokens_total", "counter", "Tokens guessed ahead.",
+           [](const Statistics& s) { return s.drafts.guessed; });
+  by_model("fledge_right_guesses_total", "counter", "Guessed tokens that became part of an answer.",
+           [](const Statistics& s) { return s.drafts.right; });
   by_model("fledge_cache_pages", "gauge", "Pages of the cache.", [](const Statistics& s) { return s.pages; });
   by_model("fledge_cache_pages_free", "gauge", "Free pages of the cache.",
            [](const Statistics& s) { return s.free_pages; });

@@ -204,7 +204,8 @@ base::OrderedJson TextRun::own_report(const std::vector<infer::SampledToken>& to
 base::OrderedJson TextRun::timings(const infer::RequestResult& result) const {
   return {{"prompt_tokens", result.prompt_tokens},   {"cached_tokens", result.cached_tokens},
           {"answer_tokens", result.answer_tokens},   {"queue_seconds", result.queue_seconds},
-          {"prompt_seconds", result.prompt_seconds}, {"answer_seconds", result.answer_seconds}};
+          {"prompt_seconds", result.prompt_seconds}, {"answer_seconds", result.answer_seconds},
+          {"guessed_tokens", result.drafts.guessed}, {"right_guesses", result.drafts.right}};
 }
 
 }  // namespace fledge::serve

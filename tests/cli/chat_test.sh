@@ -52,6 +52,8 @@ run chat model "Tell me" --seed 5 --max-tokens 30
 second=$out
 run chat model "Tell me" --seed 5 --max-tokens 30
 [ "$out" = "$second" ] || fail "the same seed gives another answer"
+run chat model "Tell me" --draft model --seed 5 --max-tokens 30
+[ "$out" = "$second" ] || fail "--draft gives another answer: $out"
 stop=${first:3:4}
 run chat model "Tell me" --temperature 0 --max-tokens 12 --stop "$stop"
 expect_code 0

@@ -74,6 +74,24 @@ run quantize again --type q4_k --out k.gguf
 expect_in out "Q5_0 instead of Q4_K, whose blocks of 256 do not divide rows of 64"
 run generate k.gguf --prompt "Line" --max-tokens 5 --temperature 0
 expect_code 0
+# What guesses ahead changes nothing.
+for seed in 1 2; do
+  run generate again --prompt "Line" --max-tokens 12 --seed "$seed"
+  plain=$out
+  for draft in k.gguf again lookup; do
+    run generate again --draft "$draft" --prompt "Line" --max-tokens 12 --seed "$seed" --json
+    expect_code 0
+    python3 -c 'import json, sys
+report = json.load(open(sys.argv[1]))
+assert report["prompt"] + report["text"] == sys.argv[2].rstrip("\n"), report
+assert 0 <= report["drafts"]["right"] <= report["drafts"]["guessed"], report
+assert report["drafts"]["guessed"] > 0 or sys.argv[3] == "lookup", report' "$work/out" "$plain" "$draft" ||
+      fail "--draft $draft: $out"
+  done
+done
+run generate again --draft nowhere --prompt "Line"
+expect_code 1
+expect_sentence nowhere
 run quantize k.gguf --type q8_0
 expect_code 0
 expect_not_in out "instead of"
