@@ -11,20 +11,14 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "grad/graph.h"
-#include "infer/constraint/apply.h"
-#include "infer/sampler.h"
+#include "infer/batch_sequence.h"
 #include "tensor/elementwise.h"
 #include "tensor/gather.h"
 
 namespace fledge::infer {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using tensor::Tensor;
-
-double seconds_between(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
 
 /// Rows of logits that are held at once while a prompt is scored.
 constexpr size_t kScoredRows = 64;
@@ -37,68 +31,6 @@ std::span<float> row_of(const Tensor& logits, size_t row) {
 }
 
 }  // namespace
-
-struct BatchScheduler::Sequence {
-  Sequence(TextEngine::RequestId number, Request asked, std::shared_ptr<RequestListener> hears)
-      : id(number),
-        request(std::move(asked)),
-        listener(std::move(hears)),
-        sampler(request.options.sampling),
-        tokens(request.prompt) {}
-
-  TextEngine::RequestId id;
-  Request request;
-  std::shared_ptr<RequestListener> listener;
-  Sampler sampler;
-  std::vector<int32_t> tokens;  ///< the prompt and what was made
-  std::vector<int32_t> pages;
-  int64_t length = 0;      ///< tokens whose keys and values are in the pages
-  int64_t count = 0;       ///< tokens of this step, without the guess
-  int64_t remembered = 0;  ///< whole pages that the pool knows
-  std::vector<int32_t> guess;
-  std::vector<SampledToken> made;    ///< in this step
-  std::vector<SampledToken> scored;  ///< the prompt's tokens from the second on, where asked for
-  int64_t cached_tokens = 0;
-  int64_t delivered = 0;  ///< tokens of the answer that the listener has
-  DraftCounts drafts;
-  std::string error;
-  bool started = false, cancelled = false, finished = false;
-  Clock::time_point submitted = Clock::now(), begun{}, answered{};
-
-  int64_t size() const { return static_cast<int64_t>(tokens.size()); }
-  int64_t prompt_size() const { return static_cast<int64_t>(request.prompt.size()); }
-  int64_t answer_size() const { return size() - prompt_size(); }
-  int64_t pending() const { return size() - length; }
-  bool scores_prompt() const { return request.prompt_alternatives >= 0; }
-  bool is_end(int32_t token) const {
-    return std::ranges::find(request.options.end_tokens, token) != request.options.end_tokens.end();
-  }
-  bool make_token(std::span<float> logits);
-  bool ends_here = false;  ///< the constraint allows nothing more
-};
-
-/// Draws the next token; false where the text ends with it or before it.
-bool BatchScheduler::Sequence::make_token(std::span<float> logits) {
-  const auto choices = static_cast<size_t>(request.options.token_count);
-  if (choices > 0 && choices < logits.size()) logits = logits.first(choices);
-  if (request.constraint != nullptr && !apply_constraint(logits, *request.constraint, request.options.end_tokens)) {
-    ends_here = true;
-    return false;
-  }
-  made.push_back(sampler.next(logits, static_cast<uint64_t>(answer_size()), tokens, request.prompt.size()));
-  const int32_t token = made.back().token;
-  if (is_end(token)) return false;
-  if (request.constraint != nullptr) request.constraint->accept(token);
-  tokens.push_back(token);
-  return true;
-}
-
-/// One row of the hidden states whose logits are needed.
-struct BatchScheduler::Row {
-  Sequence* sequence;
-  int32_t hidden_row;
-  int64_t position;  ///< of the token that the logits predict, in the sequence
-};
 
 BatchScheduler::BatchScheduler(models::LanguageModel& model, nn::Memory& memory, const BatchOptions& options,
                                std::unique_ptr<Drafter> drafter)
@@ -215,7 +147,7 @@ void BatchScheduler::admit() {
 /// Takes over what is remembered of the sequence's tokens; the last one is always computed, for its logits.
 void BatchScheduler::begin(Sequence& sequence) {
   if (!sequence.started) {
-    sequence.begun = Clock::now();
+    sequence.begun = Sequence::Clock::now();
     sequence.started = true;
   }
   if (!options_.share_prefixes || (sequence.scores_prompt() && sequence.answer_size() == 0)) return;
@@ -463,7 +395,7 @@ void BatchScheduler::advance() {
 
 void BatchScheduler::report(Sequence& sequence) {
   if (sequence.delivered == 0) {
-    sequence.answered = Clock::now();
+    sequence.answered = Sequence::Clock::now();
     if (sequence.scores_prompt()) sequence.listener->on_prompt(sequence.scored);
   }
   const std::vector<SampledToken> made = std::exchange(sequence.made, {});
@@ -479,20 +411,7 @@ void BatchScheduler::report(Sequence& sequence) {
 }
 
 void BatchScheduler::finish(Sequence& sequence, FinishReason reason, const std::string& error) {
-  RequestResult result;
-  result.reason = reason;
-  result.error = error;
-  result.prompt_tokens = sequence.prompt_size();
-  result.cached_tokens = sequence.cached_tokens;
-  result.answer_tokens = sequence.delivered;
-  result.drafts = sequence.drafts;
-  const Clock::time_point now = Clock::now();
-  const Clock::time_point begun = sequence.started ? sequence.begun : now;
-  const Clock::time_point answered = sequence.delivered > 0 ? sequence.answered : now;
-  result.queue_seconds = seconds_between(sequence.submitted, begun);
-  result.prompt_seconds = seconds_between(begun, answered);
-  result.answer_seconds = seconds_between(answered, now);
-
+  const RequestResult result = sequence.result(reason, error);
   sequence.finished = true;
   give_back(sequence);
   if (drafter_ != nullptr) drafter_->forget(sequence.id);
