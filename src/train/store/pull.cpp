@@ -1,10 +1,14 @@
 #include "train/store/pull.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "base/nearest.h"
+#include "base/signals.h"
 #include "models/store.h"
 #include "train/data/sha256.h"
 #include "train/data/wheel.h"
@@ -35,6 +39,17 @@ class WorkFolder {
  private:
   filesystem::path path_;
 };
+
+/// Keeps other programs from pulling the same model meanwhile; waits for one that does.
+base::FileLock lock_model(std::string name, const PullObserver& observer) {
+  std::ranges::replace(name, '/', '-');
+  base::create_folder(models::store_folder());
+  return base::FileLock(models::store_folder() / (".lock-" + name), [&] {
+    observer({"waiting for another fledge that pulls it", 0, 0});
+    base::throw_if_interrupted();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  });
+}
 
 void check_sum(const filesystem::path& path, const std::string& expected, const CatalogueModel& model) {
   const std::string found = sha256_of_file(path);
@@ -137,16 +152,20 @@ filesystem::path pull_model(const std::string& what, const PullOptions& options,
   const auto is_there = [&] {
     return std::ranges::any_of(models::list_store(), [&](const auto& model) { return model.name == name; });
   };
-  if (from_hub) {
+  const auto fetch = [&](const auto& pull) {
     if (!options.replaces && is_there()) return models::store_folder() / name;
-    return pull_from_hub(HubId::parse(what.substr(3)), options, observer);
+    const base::FileLock lock = lock_model(name, observer);
+    // The one that was waited for may have brought it.
+    return !options.replaces && is_there() ? models::store_folder() / name : pull();
+  };
+  if (from_hub) {
+    return fetch([&] { return pull_from_hub(HubId::parse(what.substr(3)), options, observer); });
   }
   std::vector<std::string> names;
   for (const CatalogueModel& model : model_catalogue()) {
     names.push_back(model.name);
     if (model.name != what) continue;
-    if (!options.replaces && is_there()) return models::store_folder() / name;
-    return pull_from_catalogue(model, observer);
+    return fetch([&] { return pull_from_catalogue(model, observer); });
   }
   const std::string near = base::nearest(what, names);
   throw base::UsageError("there is no model \"{}\"{}; it can be {}, or hf:OWNER/NAME", what,

@@ -38,7 +38,7 @@ struct PullOptions {
 /// is downloaded by pip, run as a program; a repository over HTTP, where a later call goes on after a broken transfer.
 /// Every file is checked against the SHA-256 (small files of a repository: git's SHA-1) that the catalogue or the
 /// server names, and the model appears in the store whole or not at all. A model that is there already is left as it
-/// is.
+/// is. While another program pulls the same model, this one waits.
 std::filesystem::path pull_model(const std::string& what, const PullOptions& options, const PullObserver& observer);
 
 }  // namespace fledge::train
