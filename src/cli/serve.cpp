@@ -10,11 +10,15 @@ void add_serve_command(Verb app, Context& context) {
   auto options = std::make_shared<ServeOptions>();
   Verb verb = add_verb(app, context, "serve", "Answers over HTTP with OpenAI's API, and shows a page to chat at /.",
                        "fledge serve runs/chat/model --open\n"
-                       "fledge serve writer/ encoder/ --port 8000 --api-key secret\n"
+                       "fledge serve writer=runs/writer encoder/ --port 8000 --api-key secret\n"
                        "fledge serve smollm2 --adapter poet=runs/poet --adapter clerk=runs/clerk\n"
                        "fledge serve large/ --draft small/");
   verb.group("Use");
-  verb.add_option("DIR", options->models, "Folders of the models, or of runs").required();
+  verb.add_option(
+          "MODEL", options->models,
+          "Folder of a model or of a run, a GGUF file, or a name in the store; NAME=MODEL gives it the name that "
+          "clients ask for")
+      .required();
   verb.add_option("--adapter", options->adapters,
                   "An adapter in PEFT's format over the first model, under a name of its own that clients ask for; may "
                   "be given several times. Requests for different adapters are worked on in one batch")

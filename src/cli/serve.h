@@ -14,7 +14,7 @@ struct Context;
 struct CommonOptions;
 
 struct ServeOptions {
-  std::vector<std::string> models;    ///< folders
+  std::vector<std::string> models;    ///< MODEL or NAME=MODEL
   std::vector<std::string> adapters;  ///< "NAME=DIR", over the first model
   std::string draft;                  ///< what guesses ahead for the first model; empty: nothing
   std::string host = "127.0.0.1";
@@ -35,9 +35,9 @@ void add_serve_command(Verb app, Context& context);
 /// Answers requests until the user stops it.
 void run_serve(const ServeOptions& options, const CommonOptions& common);
 
-/// Opens a model with its tokenizer, template and engine; with the adapters, each of which is a model of its own to
+/// Opens MODEL or NAME=MODEL with its tokenizer, template and engine; with the adapters, each of which is a model of its own to
 /// clients and shares all of that with the base. `draft`: see open_drafting(); empty: none.
-std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& path,
+std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& model,
                                                                           const std::vector<std::string>& adapters,
                                                                           const std::string& draft,
                                                                           const ServeOptions& options);

@@ -19,6 +19,13 @@
 namespace fledge::cli {
 namespace {
 
+/// "NAME=MODEL" as a name and a model; where there is no name, or all of it is a path, the name is empty.
+std::pair<std::string, std::string> split_name(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || std::filesystem::exists(text)) return {"", text};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
 /// "models/smollm2/" and "models/smollm2": the folder's name; of a run's checkpoint the run's; of a GGUF file its own
 /// without the ending.
 std::string name_of_model(const std::string& path) {
@@ -155,16 +162,17 @@ void add_template(serve::ServedModel& served, const OpenedModel& opened) {
 
 }  // namespace
 
-std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& path,
+std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& model,
                                                                           const std::vector<std::string>& adapters,
                                                                           const std::string& draft,
                                                                           const ServeOptions& options) {
+  const auto [name, path] = split_name(model);
   std::vector<models::AdapterSource> sources;
   for (const std::string& text : adapters) sources.push_back(parse_served_adapter(text));
   const std::string precision = precision_for_text(options.precision);
   auto opened = std::make_shared<OpenedModel>(open_model(path, precision, false, sources));
   auto served = std::make_shared<serve::ServedModel>();
-  served->id = name_of_model(path);
+  served->id = name.empty() ? name_of_model(path) : name;
   served->created = serve::seconds_now();
   served->tokenizer = std::make_shared<const nn::Tokenizer>(open_tokenizer(*opened));
   served->end_tokens = end_tokens_of(*opened, *served->tokenizer);

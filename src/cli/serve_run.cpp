@@ -67,7 +67,7 @@ void run_serve(const ServeOptions& options, const CommonOptions& common) {
                                           models.empty() ? options.draft : std::string(), options)) {
       models.push_back(std::move(model));
       if (!names.insert(models.back()->id).second) {
-        throw base::UsageError("two models are called \"{}\": give them different names", models.back()->id);
+        throw base::UsageError("two models are called \"{}\": give one another name by NAME=MODEL", models.back()->id);
       }
     }
     base::throw_if_interrupted();

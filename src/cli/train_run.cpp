@@ -191,11 +191,12 @@ void run_train(const TrainOptions& options, const CommonOptions& common) {
   }
   const train::RunResult result = trainer.run(options.resume);
   if (processes->rank() != 0) return;
-  display.finish(
-      fmt::format("{} after step {}: training loss {:.4f}{}; {}", result.finished ? "finished" : "stopped", result.step,
-                  result.training_loss,
-                  result.validation_loss > 0.0 ? fmt::format(", validation loss {:.4f}", result.validation_loss) : "",
-                  result.checkpoint.string()));
+  const std::string training =
+      result.training_loss ? fmt::format("training loss {:.4f}", *result.training_loss) : "no step was left";
+  const std::string validation =
+      result.validation_loss > 0.0 ? fmt::format(", validation loss {:.4f}", result.validation_loss) : "";
+  display.finish(fmt::format("{} after step {}: {}{}; {}", result.finished ? "finished" : "stopped", result.step,
+                             training, validation, result.checkpoint.string()));
   if (!options.json && result.finished && !result.description.empty()) print(result.description);
   if (!result.finished && base::interrupted()) {
     throw base::Interrupted("stopped; the checkpoint is written, and --resume goes on from it");

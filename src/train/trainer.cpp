@@ -59,7 +59,7 @@ struct Trainer::Session {
   std::vector<int64_t> first_samples;
   TrainingState state;
   std::unique_ptr<MetricsWriter> metrics;
-  double training_loss = 0.0;
+  std::optional<double> training_loss;  ///< nothing before the first step
   EvaluationResult validation;
   int64_t evaluated_step = -1, saved_step = -1;
 };

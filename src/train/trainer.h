@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,8 +56,8 @@ struct Sample {
 /// How a run ended.
 struct RunResult {
   int64_t step = 0;
-  bool finished = false;  ///< false: stopped by the user or by max_minutes; --resume goes on
-  double training_loss = 0.0;
+  bool finished = false;                ///< false: stopped by the user or by max_minutes; --resume goes on
+  std::optional<double> training_loss;  ///< of the last step; nothing where no step was left
   double validation_loss = 0.0;
   Metrics validation_metrics;
   std::filesystem::path checkpoint;

@@ -92,6 +92,18 @@ run serve "$work/tiny" --draft "$work/other"
 expect_code 2
 expect_sentence "another vocabulary"
 
+cp -r "$work/tiny" "$work/twin"
+mv "$work/twin" "$work/other/tiny"
+run serve "$work/tiny" "$work/other/tiny" --port 0
+expect_code 2
+expect_sentence "NAME=MODEL"
+start_server "$work/tiny" "twin=$work/other/tiny" --port 0 --no-chats --threads 1
+ask v1/models
+expect_in out '"id":"tiny"'
+expect_in out '"id":"twin"'
+kill -INT "$server"
+wait "$server"
+
 run serve "$work/nothing"
 expect_code 1
 expect_sentence "nothing"

@@ -94,6 +94,9 @@ paste <(losses whole) <(losses micro) | awk '{ d = $1 - $2; if (d < 0) d = -d; i
 run train recipe.toml --set run.out=whole
 expect_code 2
 expect_sentence "already holds a run"
+run train recipe.toml --set run.out=whole --resume
+expect_code 0
+expect_in err "no step was left"
 run train recipe.toml --set run.out=whole --resume --set optimizer.learning_rate=0.5
 expect_code 2
 expect_sentence "another recipe"
