@@ -65,7 +65,7 @@ bool is_computed(std::string_view name, bool tied) {
 
 /// The pooler and the heads of BERT; llama.cpp leaves them out too.
 bool has_no_place(std::string_view name) {
-  return name.find("pooler.") != std::string_view::npos || name.starts_with("cls.");
+  return name.find("pooler.") != std::string_view::npos || name.starts_with("cls.") || name.starts_with("classifier.");
 }
 
 const GgufType& stored_gguf_type(StoredType type) {

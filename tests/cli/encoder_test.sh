@@ -89,6 +89,11 @@ run classify labels --text "the sun is warm, number 7" --text "the rain is cold 
 expect_code 0
 expect_in out '"label":"good"'
 expect_in out '"label":"bad"'
+# GGUF files hold the encoder and say so.
+run export labels --to gguf --out labels.gguf
+expect_code 0
+expect_in out "left out"
+expect_in out "classifier.weight"
 run classify labels --file labels.csv --label-column label
 expect_code 0
 expect_in out "accuracy  1.0000"
