@@ -58,8 +58,11 @@ struct Adapter {
     tensor::PackedMatrix packed_up;    ///< of up
     tensor::PackedMatrix packed_back;  ///< of its transpose [out, R], while recording
     tensor::LowRankMatrix rows;        ///< for runs of rows through adapters of their own
-    tensor::Tensor norms;              ///< DoRA: [out], ||W + scale B A||
-    tensor::Tensor factors;            ///< DoRA: [out], m / norms; 1 outside of the parts
+    uint64_t rows_changes = 0;         ///< Parameter::changes() when `rows` were last known to be right
+    tensor::Precision rows_precision = tensor::Precision::f32;
+    double rows_weight = 0;
+    tensor::Tensor norms;    ///< DoRA: [out], ||W + scale B A||
+    tensor::Tensor factors;  ///< DoRA: [out], m / norms; 1 outside of the parts
     uint64_t base_version = 0;
     tensor::Tensor base_squares;  ///< DoRA: [out], ||W||^2
   };

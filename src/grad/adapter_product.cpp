@@ -80,21 +80,31 @@ void AdapterProduct::prepare(Adapter& adapter) {
 /// Makes what runs of rows read.
 void AdapterProduct::prepare_rows(Adapter& adapter) {
   Adapter::Encoding& encoding = adapter.encoding;
+  // Many adapters' parameters are far apart in memory, and while text is made none of them changes.
+  const uint64_t changes = Parameter::changes();
+  if (encoding.rows_changes == changes && encoding.rows_precision == graph_.precision() &&
+      encoding.rows_weight == adapter.identity->weight) {
+    return;
+  }
   if (adapter.has_magnitude()) prepare(adapter);
   const uint64_t version = version_of(adapter);
-  if (encoding.rows_version == version) return;
+  if (encoding.rows_version != version) make_rows(adapter);
+  encoding.rows_version = version, encoding.rows_changes = changes;
+  encoding.rows_precision = graph_.precision(), encoding.rows_weight = adapter.identity->weight;
+}
+
+void AdapterProduct::make_rows(Adapter& adapter) {
+  tensor::LowRankMatrix& rows = adapter.encoding.rows;
   const tensor::DType exact = graph_.parameter_type();
   const bool narrow = graph_.precision() == tensor::Precision::bf16 && exact == tensor::DType::f32;
   const tensor::DType type = narrow ? tensor::DType::bf16 : exact;
-  encoding.rows = {};
-  encoding.rows.down = Tensor::empty(adapter.down->shape(), type, graph_.encodings());
-  tensor::copy(adapter.down->value(), encoding.rows.down);
+  rows = {};
+  rows.down = Tensor::empty(adapter.down->shape(), type, graph_.encodings());
+  tensor::copy(adapter.down->value(), rows.down);
   for (const Adapter::Part& part : adapter.parts) {
-    encoding.rows.parts.push_back(tensor::make_low_rank_part(part.up->value(), part.scale * adapter.identity->weight,
-                                                             part.first_rank, part.first_output, type,
-                                                             graph_.encodings()));
+    rows.parts.push_back(tensor::make_low_rank_part(part.up->value(), part.scale * adapter.identity->weight,
+                                                    part.first_rank, part.first_output, type, graph_.encodings()));
   }
-  encoding.rows_version = version;
 }
 
 Tensor AdapterProduct::dropped(const Item& item, const Tensor& x) {

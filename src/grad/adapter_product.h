@@ -57,6 +57,7 @@ class AdapterProduct {
   uint64_t version_of(const Adapter& adapter) const;
   void prepare(Adapter& adapter);
   void prepare_rows(Adapter& adapter);
+  void make_rows(Adapter& adapter);
   void combine_factors();
   void add_up_gradients(const Item& item, const tensor::Tensor& d_sums);
   void add_magnitude_gradients(const tensor::Tensor& d_factors);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -58,7 +59,12 @@ class Parameter {
   tensor::Tensor& gradient_to_add_to();
 
   /// To be called after every change of value(): the encodings are then remade at their next use.
-  void value_changed() { ++version_; }
+  void value_changed() {
+    ++version_;
+    changes_.fetch_add(1, std::memory_order_relaxed);
+  }
+  /// Of all parameters of the program. Where it has not moved on, no version() has, and none need be looked at.
+  static uint64_t changes() { return changes_.load(std::memory_order_relaxed); }
   /// Changes with every change of the value.
   uint64_t version() const;
 
@@ -113,6 +119,8 @@ class Parameter {
                     tensor::Arena& arena) const;
   /// The whole is kept in quantized blocks.
   bool is_in_blocks() const;
+
+  inline static std::atomic<uint64_t> changes_ = 1;
 
   std::string name_;
   tensor::Shape shape_;

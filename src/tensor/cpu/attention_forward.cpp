@@ -272,9 +272,9 @@ void attention_forward(const AttentionProblem& problem, const AttentionForward& 
   } else {
     calls = split_documents(problem, tensors);
   }
-  const auto panels = std::ranges::partition(
-      calls, [&](const AttentionCall& call) { return attention_fits_rows(call.problem, blocks); });
-  const auto rows = static_cast<size_t>(panels.begin() - calls.begin());
+  const auto first_panels = std::partition(
+      calls.begin(), calls.end(), [&](const AttentionCall& call) { return attention_fits_rows(call.problem, blocks); });
+  const auto rows = static_cast<size_t>(first_panels - calls.begin());
   attention_forward_rows(std::span(calls).first(rows), blocks);
   attention_forward_panels(std::span(calls).subspan(rows), blocks);
 }
