@@ -1,5 +1,6 @@
 #include "cli/bench_report.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
