@@ -35,8 +35,8 @@ void add_serve_command(Verb app, Context& context);
 /// Answers requests until the user stops it.
 void run_serve(const ServeOptions& options, const CommonOptions& common);
 
-/// Opens MODEL or NAME=MODEL with its tokenizer, template and engine; with the adapters, each of which is a model of its own to
-/// clients and shares all of that with the base. `draft`: see open_drafting(); empty: none.
+/// Opens MODEL or NAME=MODEL with its tokenizer, template and engine; with the adapters, each of which is a model of
+/// its own to clients and shares all of that with the base. `draft`: see open_drafting(); empty: none.
 std::vector<std::shared_ptr<const serve::ServedModel>> open_served_models(const std::string& model,
                                                                           const std::vector<std::string>& adapters,
                                                                           const std::string& draft,
