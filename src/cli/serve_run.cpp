@@ -1,5 +1,8 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -39,10 +42,21 @@ bool is_loopback(const std::string& host) {
 void open_browser(const std::string& address) {
   std::string program = "xdg-open", argument = address;
   char* arguments[] = {program.data(), argument.data(), nullptr};
+  // Where there is no browser, it names every one that it has looked for.
+  posix_spawn_file_actions_t silent;
+  posix_spawn_file_actions_init(&silent);
+  posix_spawn_file_actions_addopen(&silent, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&silent, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t process = 0;
-  if (posix_spawnp(&process, program.c_str(), nullptr, nullptr, arguments, environ) != 0) {
-    base::log_warning("no browser could be opened; the page is at {}", address);
+  int status = 0;
+  const bool started = posix_spawnp(&process, program.c_str(), &silent, nullptr, arguments, environ) == 0;
+  posix_spawn_file_actions_destroy(&silent);
+  // It hands the address to a browser and ends, or is the browser and stays.
+  constexpr int kPatience = 20;
+  for (int waits = 0; started && waits < kPatience && waitpid(process, &status, WNOHANG) == 0; ++waits) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+  if (!started || status != 0) base::log_warning("no browser could be opened; the page is at {}", address);
 }
 
 serve::HttpOptions http_options(const ServeOptions& options) {
