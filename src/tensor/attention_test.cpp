@@ -332,6 +332,9 @@ std::vector<Case> fast_cases() {
 
 TEST(AttentionF32, FollowsTheReference) {
   for (const Case& c : fast_cases()) check_against_reference<float>(c);
+  // What is dropped goes by positions in the row, wherever a document begins. In bf16 the gradients of documents of a
+  // few keys are differences of rounded numbers.
+  check_against_reference<float>({.queries = 150, .keys = 170, .causal = false, .documents = true, .dropout = 0.3});
 }
 
 TEST(AttentionBf16, FollowsTheReference) {

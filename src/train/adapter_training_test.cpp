@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(Adapters, PeftAdapter,
                                          Case{"llama_dora", "llama"}, Case{"llama_tables", "llama"},
                                          Case{"gpt2_lora", "gpt2_gelu_new"}, Case{"gpt2_dora", "gpt2_gelu_new"},
                                          Case{"bert_lora", "bert_pretraining"}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
 }  // namespace fledge::train
